@@ -1,0 +1,118 @@
+"""The rows that travel between the parts of aarlab: frozen dataclasses without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Role = Literal["open", "feedback", "record"]
+"""`open`: labels visible. `feedback`: answers through the Ladder. `record`: answers nothing until a run ends."""
+
+Status = Literal["queued", "running", "scored", "failed", "timed_out", "refused"]
+"""The only words a researcher ever reads about a run on hidden data."""
+
+PostKind = Literal["result", "hypothesis", "insight", "error"]
+
+ResearcherKind = Literal["search", "llm", "cli", "scripted", "human"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % interval. `seeds` runs over `items` test items went into it."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    items: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over seeds with its standard error (floor and ceiling of a task)."""
+
+    mean: float
+    se: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A method and where it came from."""
+
+    id: int
+    researcher: str
+    name: str
+    status: Status
+    bundle_hash: str  # SHA-256 of the file; the artifact's address
+    normal_hash: str  # SHA-256 of the syntax tree: equal for files that differ in comments and layout only
+    created: float  # Unix seconds
+    finished: float | None = None
+    parent: int | None = None  # the submission this method builds on
+    track: str = "inductive"
+    claimed_pgr: float | None = None  # what the researcher measured on the open task; never ranks
+    answer: str | None = None  # what the Ladder said
+    record: float | None = None  # the accuracy the Ladder showed, if it showed one
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the lab measured when it ran a submission on one task: one row per submission, task and seed."""
+
+    submission: int
+    task: str
+    seed_index: int
+    accuracy: float
+    pgr: float
+    items: int
+    cpu_seconds: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the Ladder lets out about one scored submission."""
+
+    text: str  # "new record 0.745" | "no new record"
+    record: float | None
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Post:
+    """A forum entry."""
+
+    id: int
+    researcher: str
+    kind: PostKind
+    title: str
+    body: str
+    created: float
+    parent: int | None = None
+    submission: int | None = None
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """One line of the append-only record. `hash` covers every other field and the hash before it."""
+
+    number: int
+    time: float
+    kind: str
+    body: dict[str, Any]
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class ResearcherRow:
+    """One researcher of a run."""
+
+    name: str
+    kind: ResearcherKind
+    direction: str
+    status: str = "waiting"
+    options: dict[str, Any] = field(default_factory=dict)

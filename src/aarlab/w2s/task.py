@@ -1,0 +1,212 @@
+"""What a weak-to-strong method is given: items without labels, a teacher's weak labels, and a student.
+
+`TaskInputs` is everything of a task that may enter a sandbox: quantised features, the zero-shot score, texts
+and groups, and no labels and no teacher. `Draw` is what one seed makes of it (which items are train and test,
+in which order, which weak labels). `view` puts the two together into the `W2STask` that `run(task, seed)` gets.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from aarlab.w2s.students.probe import ProbeStudent
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One feature block: `values * scale` are the features. Values int8 (rows, width), scale float32 (width,)."""
+
+    values: NDArray[Any]
+    scale: Floats
+
+    def rows(self, index: Ints) -> Floats:
+        return self.values[index].astype(np.float32) * self.scale
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """How the problem fixes its student: which layers the head reads, the weight of each, and the ridge strength.
+
+    A block's standardised features are multiplied by the square root of its weight, so that a few
+    log-probabilities can count as much as a hidden layer. `ridge` is part of the problem, not of a method:
+    it moves floor and ceiling alike.
+    """
+
+    layers: tuple[str, ...]
+    weights: tuple[float, ...]
+    ridge: float
+
+
+@dataclass(frozen=True)
+class TaskInputs:
+    """All of a task that may enter a sandbox. `n` items; feature rows may be sentences that `pairs` refers to."""
+
+    problem: str
+    task: str
+    layers: dict[str, Layer]
+    zero_shot: Floats  # (n,) the student's untrained opinion; higher means label 1 is likelier
+    groups: Ints  # (n,) items of one group share a problem, specification or document
+    student: StudentSpec
+    pairs: Ints | None = None  # (n, 2) rows of the layers; an item's features are the first minus the second
+    texts: tuple[str, ...] | None = None  # None where the texts may not be shipped
+    answers: tuple[str, ...] | None = None  # the final answer an item claims, where the domain has one
+
+    def __len__(self) -> int:
+        return len(self.zero_shot)
+
+    def features(self, index: Ints, layer: str) -> Floats:
+        block = self.layers[layer]
+        if self.pairs is None:
+            return block.rows(index)
+        pair = self.pairs[index]
+        return block.rows(pair[:, 0]) - block.rows(pair[:, 1])
+
+    def to_bytes(self) -> bytes:
+        """One npz archive without pickles."""
+        arrays: dict[str, NDArray[Any]] = {"zero_shot": self.zero_shot, "groups": self.groups}
+        for name, layer in self.layers.items():
+            arrays[f"values.{name}"], arrays[f"scale.{name}"] = layer.values, layer.scale
+        if self.pairs is not None:
+            arrays["pairs"] = self.pairs
+        meta = {
+            "problem": self.problem, "task": self.task, "layers": list(self.layers), "texts": self.texts,
+            "answers": self.answers, "student": vars(self.student),
+        }  # fmt: skip
+        arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+        out = io.BytesIO()
+        np.savez(out, **arrays)  # type: ignore[arg-type]
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TaskInputs:
+        with np.load(io.BytesIO(data), allow_pickle=False) as z:
+            meta = json.loads(z["meta"].tobytes())
+            student = meta["student"]
+            return cls(
+                problem=meta["problem"],
+                task=meta["task"],
+                layers={n: Layer(z[f"values.{n}"], z[f"scale.{n}"]) for n in meta["layers"]},
+                zero_shot=z["zero_shot"],
+                groups=z["groups"],
+                student=StudentSpec(tuple(student["layers"]), tuple(student["weights"]), float(student["ridge"])),
+                pairs=z.get("pairs"),
+                texts=tuple(meta["texts"]) if meta["texts"] is not None else None,
+                answers=tuple(meta["answers"]) if meta["answers"] is not None else None,
+            )
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one seed makes of a task. `train`, `test`: row numbers of the task; `weak_labels` belong to `train`."""
+
+    train: Ints
+    test: Ints
+    weak_labels: Floats
+    seed: int
+
+
+class Items(Sequence[int]):
+    """A list of items without labels. Index it with an integer array, a slice or a mask to get a smaller one."""
+
+    def __init__(self, inputs: TaskInputs, rows: Ints, ids: NDArray[np.str_], mirrored: bool = False) -> None:
+        self._inputs, self._rows, self._ids, self._mirrored = inputs, rows, ids, mirrored
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, (int, np.integer)):
+            index = [int(index)]
+        return Items(self._inputs, self._rows[index], self._ids[index], self._mirrored)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Items({len(self)} of {self._inputs.problem})"
+
+    @property
+    def ids(self) -> list[str]:
+        """Opaque names, different in every run."""
+        return [str(i) for i in self._ids]
+
+    @property
+    def texts(self) -> list[str]:
+        """The items as text. Where a licence forbids shipping the texts, a fixed notice stands in each place."""
+        if self._inputs.texts is None:
+            return ["(text not shipped: its rights do not allow it)"] * len(self)
+        return [self._inputs.texts[i] for i in self._rows]
+
+    @property
+    def groups(self) -> Ints:
+        """Which items belong together (same problem, specification or document); numbers mean nothing else. (n,)"""
+        return self._inputs.groups[self._rows]
+
+    @property
+    def answers(self) -> list[str] | None:
+        """The final answer each item claims, where the domain has one; else None."""
+        if self._inputs.answers is None:
+            return None
+        return [self._inputs.answers[i] for i in self._rows]
+
+    @property
+    def paired(self) -> bool:
+        """Whether an item compares two things, so that `mirror()` asks the opposite question."""
+        return self._inputs.pairs is not None
+
+    def mirror(self) -> Items:
+        """The same comparisons with both sides exchanged: label 1 becomes label 0. Only where `paired`."""
+        if not self.paired:
+            raise ValueError("these items are no comparisons; only paired items can be mirrored")
+        return Items(self._inputs, self._rows, self._ids, not self._mirrored)
+
+    def features(self, layer: str) -> Floats:
+        """The student's features of one layer, float32 (n, width)."""
+        if layer not in self._inputs.layers:
+            raise KeyError(f"no layer {layer!r}; this student has {', '.join(self._inputs.layers)}")
+        x = self._inputs.features(self._rows, layer)
+        return -x if self._mirrored else x
+
+    def zero_shot(self) -> Floats:
+        z = self._inputs.zero_shot[self._rows].astype(np.float32)
+        return -z if self._mirrored else z
+
+
+@dataclass(frozen=True)
+class W2STask:
+    """What `run(task, seed)` gets.
+
+    `weak_labels`: the teacher's P(label = 1) on `train`, float32 (n_train,). No true label is anywhere in here.
+    """
+
+    train: Items
+    test: Items
+    weak_labels: Floats
+    student: ProbeStudent
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+def view(inputs: TaskInputs, draw: Draw) -> W2STask:
+    """Put a task's inputs and one seed's draw together."""
+    from aarlab.w2s.students.probe import ProbeStudent
+
+    rng = np.random.default_rng(draw.seed)
+    names = np.array([f"{v:012x}" for v in rng.integers(1 << 48, size=len(draw.train) + len(draw.test))])
+    cut = len(draw.train)
+    return W2STask(
+        train=Items(inputs, draw.train, names[:cut]),
+        test=Items(inputs, draw.test, names[cut:]),
+        weak_labels=draw.weak_labels.astype(np.float32),
+        student=ProbeStudent(inputs.student, tuple(inputs.layers)),
+    )
