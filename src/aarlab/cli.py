@@ -1,0 +1,257 @@
+"""The command line: parse, call one function, print. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aarlab.errors import AarlabError
+
+app = typer.Typer(
+    name="aarlab",
+    help="A laboratory for automated alignment researchers, with a score that is hard to fool.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="First time? `aarlab run` takes nine researchers through a whole run in about five minutes.",
+)
+problem_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(problem_app, name="problem", help="Check or rebuild one problem.")
+app.add_typer(ledger_app, name="ledger", help="The append-only record of every answer.")
+
+LabArgument = Annotated[Path | None, typer.Argument(help="Lab folder; default: ./labs/latest.", show_default=False)]
+LabOption = Annotated[Path | None, typer.Option("--lab", help="Lab folder; default: ./labs/latest.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def run(
+    problem: Annotated[str, typer.Argument(help="See `aarlab problems`.")] = "w2s-math",
+    lab: Annotated[Path | None, typer.Option(help="New lab folder; default: ./labs/PROBLEM-TIME.")] = None,
+    researchers: Annotated[int, typer.Option(help="Search researchers to start.", show_default="9")] = 0,
+    minutes: Annotated[float, typer.Option(help="Wall time of the research phase.", show_default="3.5")] = 0.0,
+    answers: Annotated[int, typer.Option(help="Ladder answers for the whole fleet.", show_default="45")] = 0,
+    seeds: Annotated[int, typer.Option(help="Seeds of a feedback score.", show_default="5")] = 0,
+    dollars: Annotated[float, typer.Option(help="Fleet budget in dollars of CPU time.", show_default="none")] = 0.0,
+    fresh: Annotated[bool, typer.Option(help="Draw new secret items first (needs the [train] extra).")] = False,
+    undirected: Annotated[bool, typer.Option(help="Give every researcher the same start.")] = False,
+    isolation: Annotated[str, typer.Option(help="`bwrap`, or `process`: isolates nothing, scores unranked.")] = "",
+    port: Annotated[int, typer.Option(help="Loopback port of the lab service.", show_default="any free one")] = 0,
+    config: Annotated[Path | None, typer.Option(help="A lab.toml to start from; flags go over it.")] = None,
+) -> None:
+    """Run a fleet on a problem, from researchers to report.
+
+    Examples:
+
+      aarlab run                                   nine researchers on w2s-math
+
+      aarlab run w2s-code --minutes 20 --answers 150
+
+      aarlab run --config my-lab.toml --lab labs/mine
+    """
+    from aarlab.fleet import launch
+
+    settings = launch.settings_for(
+        problem, config, researchers=researchers, minutes=minutes, answers=answers, seeds=seeds, dollars=dollars,
+        fresh=fresh, undirected=undirected, isolation=isolation, port=port,
+    )  # fmt: skip
+    raise typer.Exit(launch.run(settings, lab))
+
+
+@app.command()
+def resume(lab: LabArgument = None) -> None:
+    """Go on with a stopped or crashed run.
+
+    Example: aarlab resume labs/w2s-math-20260401-120000-ab12
+    """
+    from aarlab.fleet import launch, plan
+
+    raise typer.Exit(launch.resume(plan.find(lab)))
+
+
+@app.command()
+def status(lab: LabArgument = None, as_json: AsJson = False) -> None:
+    """Show a run: best verified PGR, budget, one line per researcher."""
+    from aarlab.fleet import launch, plan
+
+    shown = launch.status(plan.find(lab))
+    if as_json:
+        _print_json(shown)
+    else:
+        from aarlab.fleet.progress import print_once
+
+        print_once(shown)
+
+
+@app.command()
+def stop(
+    name: Annotated[str | None, typer.Argument(help="One researcher; default: the whole run.")] = None,
+    lab: LabOption = None,
+) -> None:
+    """Stop one researcher for good, or the whole run so that `aarlab resume` can go on.
+
+    Examples: aarlab stop ada      aarlab stop
+    """
+    from aarlab.fleet import launch, plan
+
+    typer.echo(launch.stop(plan.find(lab), name))
+
+
+@app.command()
+def report(lab: LabArgument = None, as_json: AsJson = False) -> None:
+    """Write the report of a finished or unfinished run again and say where it is."""
+    from aarlab.fleet import plan
+    from aarlab.reports.report import write
+
+    page = write(plan.find(lab))
+    if as_json:
+        typer.echo((page.parent / "report.json").read_text())
+    else:
+        typer.echo(page)
+
+
+@app.command()
+def submit(
+    file: Annotated[Path, typer.Argument(help="A method file.")],
+    lab: LabOption = None,
+    name: Annotated[str, typer.Option(help="A short name; default: the file's.")] = "",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a method file in to a live run, as a person; prints the lab's answer.
+
+    Example: aarlab submit my_method.py
+    """
+    from aarlab.fleet import launch, plan
+
+    row = launch.submit(plan.find(lab), file, name, wait)
+    if as_json:
+        _print_json(row)
+    else:
+        typer.echo(f"submission {row['id']}: {row['status']}" + (f", {row['answer']}" if row.get("answer") else ""))
+
+
+@app.command("try")
+def try_(
+    file: Annotated[Path, typer.Argument(help="A method file.")],
+    problem: Annotated[str, typer.Option(help="See `aarlab problems`.")] = "w2s-math",
+    seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
+    isolation: Annotated[str, typer.Option(help="`bwrap` or `process`.")] = "bwrap",
+    as_json: AsJson = False,
+) -> None:
+    """Run a method on a problem's open task, sandboxed, with full tracebacks. Costs no budget.
+
+    Example: aarlab try my_method.py --problem w2s-code
+    """
+    from aarlab.fleet import trial
+
+    found = trial.try_method(file, problem, seeds, isolation)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(trial.sentence(found))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def sandbox(
+    context: typer.Context,
+    as_: Annotated[str, typer.Option("--as", help="Researcher whose sandbox to open.")] = "",
+    lab: LabOption = None,
+) -> None:
+    """Open a shell, or run `-- COMMAND`, exactly as a researcher of the current lab has it.
+
+    Examples: aarlab sandbox      aarlab sandbox --as ada -- python -c "import numpy"
+    """
+    from aarlab.fleet import launch, plan
+
+    raise typer.Exit(launch.shell(plan.find(lab), as_, tuple(context.args)))
+
+
+@app.command()
+def problems(as_json: AsJson = False) -> None:
+    """List the problems and their tasks."""
+    from aarlab.problems import base
+
+    loaded = [base.load(n, check=False) for n in base.names()]
+    if as_json:
+        _print_json(
+            [{"name": p.name, "title": p.title, "tasks": [_task_row(t) for t in p.tasks.values()]} for p in loaded]
+        )
+        return
+    for p in loaded:
+        typer.echo(f"{p.name}: {p.title}")
+        for t in p.tasks.values():
+            typer.echo(
+                f"  {t.name:22} {t.role:9} train {t.train_items:5} test {t.test_items:5}"
+                f"  floor {t.floor.mean:.3f}  ceiling {t.ceiling.mean:.3f}  gap {100 * t.gap:4.1f} points"
+            )
+
+
+@problem_app.command("check")
+def problem_check(name: Annotated[str, typer.Argument(help="Problem to check.")]) -> None:
+    """Compare every file of a problem's data pack with its SHA-256."""
+    from aarlab.problems import base
+
+    loaded = base.load(name, check=True)
+    typer.echo(f"{name}: {len(loaded.tasks)} tasks, all files match their checksums ({loaded.folder})")
+
+
+@problem_app.command("build")
+def problem_build(
+    name: Annotated[str, typer.Argument(help="Problem to build.")],
+    out: Annotated[Path | None, typer.Option(help="Where the pack goes; default: ./cache/NAME.")] = None,
+    from_scratch: Annotated[bool, typer.Option(help="Fetch model and texts, generate, extract, measure.")] = False,
+    fresh: Annotated[bool, typer.Option(help="New secret items instead of the shipped ones.")] = False,
+) -> None:
+    """Rebuild a problem's data pack and say how far it differs from the shipped one.
+
+    Examples: aarlab problem build w2s-math --from-scratch      aarlab problem build w2s-code --fresh
+    """
+    from aarlab.fleet import packs
+
+    typer.echo(packs.build(name, out, from_scratch, fresh))
+
+
+@ledger_app.command("verify")
+def ledger_verify(lab: LabArgument = None, as_json: AsJson = False) -> None:
+    """Check chain, rows and artifacts; print the bits released so far and their bound."""
+    from aarlab.fleet import launch, plan
+
+    found = launch.verify(plan.find(lab))
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(found["text"])
+    raise typer.Exit(0 if found["ok"] else 2)
+
+
+def _task_row(card: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(card), "gap": card.gap}
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def main() -> None:
+    """Run the command line; aarlab's errors become one sentence and their exit code."""
+    try:
+        app()
+    except AarlabError as error:
+        print(f"aarlab: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno == 28:  # ENOSPC: the one system error everybody meets
+            print(
+                f"aarlab: the disk is full ({error.filename}); free some space and run `aarlab resume`", file=sys.stderr
+            )
+            sys.exit(3)
+        raise

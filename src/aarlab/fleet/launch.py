@@ -1,0 +1,162 @@
+"""What the run commands of the CLI call: start, resume, look at, stop and hand in to a lab."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from aarlab import settings as settings_file
+from aarlab.client import LabClient
+from aarlab.errors import ConfigError, InputError, SandboxUnavailable
+from aarlab.fleet import costs, packs, plan, spec, usage
+from aarlab.fleet.lock import LabLock, holder
+from aarlab.fleet.progress import Progress
+from aarlab.fleet.runner import Supervisor
+from aarlab.problems import base
+from aarlab.sandbox import open_sandbox
+from aarlab.settings import Settings
+
+STOP_SECONDS = 30.0
+
+
+def settings_for(problem: str, config: Path | None, **flags: Any) -> Settings:
+    """Flags over the config file over the defaults; zero and empty flags mean `not given`."""
+    found = settings_file.read(config) if config else Settings(problem=problem)
+    given = {k: v for k, v in flags.items() if v}
+    for key in ("minutes", "answers", "dollars"):
+        if flags.get(key, 0) < 0:
+            raise ConfigError(f"--{key} is {flags[key]}; it must be above 0")
+    budget = replace(found.budget, **{k: given[k] for k in ("minutes", "answers", "dollars") if k in given})
+    scoring = replace(found.scoring, **({"seeds": given["seeds"]} if "seeds" in given else {}))
+    isolation = replace(found.isolation, **({"kind": given["isolation"]} if "isolation" in given else {}))
+    loaded = base.load(found.problem, check=False)
+    crew = found.researchers or plan.researchers(loaded, given.get("researchers", 9), "undirected" in given)
+    return replace(
+        found, budget=budget, scoring=scoring, isolation=isolation, researchers=crew,
+        fresh=given.get("fresh", found.fresh), port=given.get("port", found.port),
+    )  # fmt: skip
+
+
+def run(settings: Settings, folder: Path | None) -> int:
+    """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable."""
+    from aarlab.server.lab import create_lab
+
+    lab = folder or plan.new_folder(settings.problem)
+    plan.check_target(lab)
+    sandbox = open_sandbox(settings.isolation.kind)
+    sandbox.check()
+    base.load(settings.problem, check=True)
+    pack = packs.fresh(settings.problem) if settings.fresh else None
+    say(plan.describe(settings))
+    if not sandbox.isolated:
+        say("isolation is `process`: nothing is isolated and every score is marked unranked")
+    create_lab(lab, settings, packs={settings.problem: pack} if pack else {})
+    plan.mark_latest(lab)
+    return resume(lab.resolve())
+
+
+def resume(lab: Path) -> int:
+    """Go on with a lab until its report is written."""
+    settings = settings_file.read(lab / "lab.toml")
+    sandbox = open_sandbox(settings.isolation.kind)
+    sandbox.check()
+    say(f"lab: {lab}")
+    with LabLock(lab), Progress() as progress:
+        done = Supervisor(lab, settings, sandbox, progress).run()
+    if not done:
+        say(f"stopped; go on with `aarlab resume {lab}`")
+        return 130
+    return finish(lab)
+
+
+def finish(lab: Path) -> int:
+    """Write the report and say what came out."""
+    from aarlab.reports.report import headline, write
+
+    page = write(lab)
+    say(headline(lab))
+    say(f"report: {page}")
+    return 0
+
+
+def status(lab: Path) -> dict[str, Any]:
+    """What `aarlab status` shows: from the live service, else from the lab folder."""
+    settings = settings_file.read(lab / "lab.toml")
+    view = live_or_stored(lab)
+    used = usage.read(lab / "run")
+    totals = costs.totals(settings, used, view)
+    left = max(0.0, settings.budget.minutes * 60 - used.research_seconds)
+    return {**view, "usage": totals, "seconds_left": left, "supervisor": holder(lab), "lab": str(lab)}
+
+
+def live_or_stored(lab: Path) -> dict[str, Any]:
+    from aarlab.server.lab import Lab
+
+    with Lab.open(lab) as opened:
+        return opened.view()
+
+
+def stop(lab: Path, name: str | None) -> str:
+    """Stop one researcher for good, or ask the supervisor to stop the run."""
+    settings = settings_file.read(lab / "lab.toml")
+    if name:
+        spec.find(settings, name)
+        operator(lab).stop(name)
+        return f"{name} is stopped; the others go on"
+    pid = holder(lab)
+    if pid is None:
+        return f"{lab} is not running; go on with `aarlab resume {lab}`"
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while holder(lab) is not None:
+        if time.monotonic() > deadline:
+            raise InputError(f"process {pid} has not stopped within {STOP_SECONDS:g} s; look at {lab}/run/*.log")
+        time.sleep(0.1)
+    return f"stopped; go on with `aarlab resume {lab}`"
+
+
+def operator(lab: Path) -> LabClient:
+    """A client with the operator's token. Raises InputError when no server is up."""
+    if holder(lab) is None:
+        raise InputError(f"{lab} is not running; start it with `aarlab resume {lab}`")
+    return LabClient(str(lab / "run" / "aarlab.sock"), spec.tokens(lab)["operator"])
+
+
+def submit(lab: Path, file: Path, name: str, wait: float) -> dict[str, Any]:
+    """Hand a method in as the person at the terminal."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give the path of a method file with `def run(task, seed)`")
+    if holder(lab) is None:
+        raise InputError(f"{lab} is not running, so nothing can be scored; start it with `aarlab resume {lab}`")
+    client = LabClient(str(lab / "run" / "aarlab.sock"), spec.tokens(lab)["human"])
+    row = client.submit(name or file.stem, file.read_text("utf-8"))
+    return client.wait(row["id"], wait)
+
+
+def shell(lab: Path, name: str, command: tuple[str, ...]) -> int:
+    """A shell, or one command, in a researcher's sandbox, on this terminal."""
+    settings = settings_file.read(lab / "lab.toml")
+    sandbox = open_sandbox(settings.isolation.kind)
+    if not sandbox.isolated:
+        raise SandboxUnavailable("isolation is `process`: there is no sandbox to open; use isolation bwrap")
+    one = spec.find(settings, name)
+    what = spec.researcher_spec(lab, settings, one, command or ("/bin/bash", "--norc", "-i"))
+    if holder(lab) is None:
+        say(f"note: {lab} is not running, so the lab's socket does not answer")
+    return sandbox.attach(what)
+
+
+def verify(lab: Path) -> dict[str, Any]:
+    """What `ledger verify` found, with the sentence to print under `text`."""
+    from aarlab.vault.ledger import verify as verify_lab
+
+    return verify_lab(lab).as_dict()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)

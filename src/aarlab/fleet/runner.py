@@ -1,0 +1,240 @@
+"""The supervisor: starts the server and one process per researcher, watches, restarts, stops, and ends the run.
+
+Whatever dies is started again with back-off; whatever is spent ends the research phase. All state that matters is in
+the lab folder, so that killing the supervisor itself loses nothing: `resume` builds the same supervisor again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from aarlab.client import LabClient
+from aarlab.errors import AarlabError, Infrastructure
+from aarlab.fleet import costs, spec
+from aarlab.fleet.usage import UsageFile
+from aarlab.sandbox.base import Sandbox, SandboxProcess
+from aarlab.settings import ResearcherSpec, Settings
+
+TICK = 0.5
+STALL_SECONDS = 90.0
+SERVER_START_SECONDS = 30.0
+MAX_FAST_FAILURES = 5
+
+Show = Callable[[dict[str, Any]], None]
+
+
+class Server:
+    """The lab service as a child process."""
+
+    def __init__(self, lab: Path) -> None:
+        self.lab = lab
+        self.log = lab / "run" / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.failures = 0
+        self.client: LabClient | None = None
+
+    def start(self) -> LabClient:
+        """Start and wait until it answers. Raises Infrastructure with the log's last line."""
+        (self.lab / "run" / "server.json").unlink(missing_ok=True)
+        with open(self.log, "ab") as log:
+            argv = [sys.executable, "-m", "aarlab.server", "--lab", str(self.lab)]
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        deadline = time.monotonic() + SERVER_START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if (self.lab / "run" / "server.json").is_file():
+                client = LabClient(str(self.lab / "run" / "aarlab.sock"), spec.tokens(self.lab)["operator"])
+                with contextlib.suppress(AarlabError):
+                    client.health()
+                    self.client = client
+                    return client
+            time.sleep(0.05)
+        raise Infrastructure(f"the lab service did not start: {self.last_words()} (log: {self.log})")
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.is_file() else []
+        return lines[-1] if lines else "no output"
+
+    def stop(self) -> None:
+        if self.process is not None and self.alive():
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Worker:
+    """One researcher's process: start, account, restart with back-off."""
+
+    def __init__(self, lab: Path, settings: Settings, sandbox: Sandbox, one: ResearcherSpec) -> None:
+        self.lab, self.settings, self.sandbox, self.one = lab, settings, sandbox, one
+        self.process: SandboxProcess | None = None
+        self.state = "waiting"
+        self.restarts = 0
+        self.next_start = 0.0
+        self._cpu = 0.0
+        self._seen = time.monotonic()
+        self._moved = time.monotonic()
+
+    def start(self) -> None:
+        what = spec.researcher_spec(self.lab, self.settings, self.one, ())
+        self.process = self.sandbox.start(what, log=self.lab / "run" / f"{self.one.name}.log", nice=10)
+        self._cpu, self._seen, self._moved = 0.0, time.monotonic(), time.monotonic()
+        self.state = "working"
+
+    def account(self) -> tuple[float, float]:
+        """CPU and wall seconds since the last call."""
+        now = time.monotonic()
+        wall, self._seen = now - self._seen, now
+        if self.process is None:
+            return 0.0, 0.0
+        with contextlib.suppress(OSError, psutil.Error):
+            total = self.process.cpu_seconds()
+            used, self._cpu = max(0.0, total - self._cpu), max(total, self._cpu)
+            if used > 0.05:
+                self._moved = now
+            return used, wall
+        return 0.0, wall
+
+    def watch(self) -> None:
+        """Notice an end or a stall and plan the restart; a clean exit is final."""
+        if self.process is None:
+            if self.state == "restarting" and time.monotonic() >= self.next_start:
+                self.start()
+            return
+        code = self.process.poll()
+        if code is None:
+            if time.monotonic() - self._moved > STALL_SECONDS:
+                self._again("stalled")
+            return
+        if code == 0:
+            self.process, self.state = None, "finished"
+        else:
+            self._again(self.process.verdict or f"exit {code}")
+
+    def _again(self, why: str) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process = None
+        self.restarts += 1
+        self.state, self.why = "restarting", why
+        self.next_start = time.monotonic() + min(30.0, 0.5 * 2 ** min(self.restarts, 6))
+
+    def stop(self, state: str = "stopped") -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
+        self.state = state
+
+
+class Supervisor:
+    """One lab from (re)start to report."""
+
+    def __init__(self, lab: Path, settings: Settings, sandbox: Sandbox, show: Show) -> None:
+        self.lab, self.settings, self.show = lab, settings, show
+        self.server = Server(lab)
+        self.workers = [Worker(lab, settings, sandbox, one) for one in settings.researchers if one.kind != "human"]
+        self.usage = UsageFile(lab / "run")
+        self.usage.usage.supervisor_starts += 1
+        self.stopping = False
+        self._saved = 0.0
+
+    def run(self) -> bool:
+        """Work until the lab is done (True) or a signal asks to stop (False)."""
+        handlers = {s: signal.signal(s, self._signalled) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            client = self.server.start()
+            view = client.run()
+            if view["phase"] == "research":
+                for worker in self.workers:
+                    worker.start()
+            while not self.stopping and view["phase"] != "done":
+                time.sleep(TICK)
+                view = self._tick()
+            return bool(view["phase"] == "done")
+        finally:
+            for worker in self.workers:
+                worker.stop()
+            self.server.stop()
+            self.usage.save()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, frame: object) -> None:
+        if self.stopping:
+            os._exit(130)
+        self.stopping = True
+
+    def _tick(self) -> dict[str, Any]:
+        client = self._server()
+        view = client.run()
+        researching = view["phase"] == "research"
+        self.usage.tick(researching)
+        for worker in self.workers:
+            self.usage.add(worker.one.name, *worker.account())
+            self.usage.usage.restarts[worker.one.name] = worker.restarts
+        totals = costs.totals(self.settings, self.usage.usage, view)
+        if researching:
+            self._watch(view, totals)
+            if reason := costs.spent(self.settings, self.usage.usage, view, totals):
+                self._end_research(client, reason)
+        elif not view["pending"]:
+            client.phase({"record": "transfer", "transfer": "done"}[view["phase"]], "evaluations finished")
+        self._save()
+        view = client.run()
+        left = max(0.0, self.settings.budget.minutes * 60 - self.usage.usage.research_seconds)
+        client.clock(left if researching else 0.0)
+        self.show({**view, "usage": totals, "seconds_left": left, "workers": self._states()})
+        return view
+
+    def _server(self) -> LabClient:
+        """The client of a live server; restarts it after a crash, with back-off and an end."""
+        if self.server.alive():
+            self.server.failures = 0
+            assert self.server.client is not None
+            return self.server.client
+        self.server.failures += 1
+        self.usage.usage.server_restarts += 1
+        if self.server.failures > MAX_FAST_FAILURES:
+            raise Infrastructure(f"the lab service keeps dying: {self.server.last_words()} (log: {self.server.log})")
+        time.sleep(min(5.0, 0.2 * 2**self.server.failures))
+        return self.server.start()
+
+    def _watch(self, view: dict[str, Any], totals: dict[str, Any]) -> None:
+        asked = {r["name"]: r["status"] for r in view["researchers"]}
+        for worker in self.workers:
+            if asked.get(worker.one.name) == "stopped":
+                worker.stop()
+            elif costs.researcher_spent(self.settings, totals, worker.one.name):
+                worker.stop("budget spent")
+            else:
+                worker.watch()
+
+    def _end_research(self, client: LabClient, reason: str) -> None:
+        for worker in self.workers:
+            worker.stop("finished")
+        client.phase("record", reason)
+
+    def _states(self) -> dict[str, str]:
+        return {w.one.name: w.state for w in self.workers}
+
+    def _save(self) -> None:
+        if time.monotonic() - self._saved > 2:
+            self.usage.save()
+            self._saved = time.monotonic()

@@ -1,0 +1,52 @@
+"""Try one method file on a problem's open task, in a method sandbox, with the full traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aarlab.errors import InputError
+from aarlab.execution import LocalExecutor, MethodRun, check_source
+from aarlab.problems import base
+from aarlab.sandbox import open_sandbox
+from aarlab.settings import Isolation
+from aarlab.w2s.open_task import OpenTask
+
+TIMEOUT = 120.0
+
+
+def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str, Any]:
+    """PGR per seed on the open task. Raises MethodError with the method's traceback."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such file; give the path of a method file with `def run(task, seed)`")
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; at least 1 is needed")
+    source = file.read_text("utf-8")
+    check_source(source)
+    card = base.load(problem).of_role("open")[0]
+    pack = base.load(problem).folder
+    task = OpenTask.load(pack, card.name)
+    draws = tuple(task.draw(seed) for seed in range(seeds))
+    sandbox = open_sandbox(isolation)
+    sandbox.check()
+    with LocalExecutor(sandbox, workers=1) as executor:
+        found = executor.run(MethodRun(source, task.inputs.to_bytes(), draws, TIMEOUT))
+    accuracy = [float(np.mean((p > 0.5) == task.labels[d.test])) for p, d in zip(found.outputs, draws, strict=True)]
+    return {
+        "problem": problem,
+        "task": card.name,
+        "accuracy": accuracy,
+        "pgr": [card.pgr(a) for a in accuracy],
+        "cpu_seconds": list(found.cpu_seconds),
+    }
+
+
+def sentence(found: dict[str, Any]) -> str:
+    pgr = np.array(found["pgr"])
+    spread = f" (seeds: {', '.join(f'{v:.3f}' for v in pgr)})" if len(pgr) > 1 else ""
+    return (
+        f"{found['problem']} {found['task']}: PGR {pgr.mean():.3f}{spread}, "
+        f"accuracy {np.mean(found['accuracy']):.3f}, {np.mean(found['cpu_seconds']):.2f} CPU s a seed"
+    )
