@@ -77,34 +77,41 @@ def clock(seconds: float) -> str:
 
 def table(view: dict[str, Any]) -> Group:
     """The whole view as a terminal table."""
-    budget = view["budget"]
     head = Text.assemble(
         (f"{view['problem']}  ", "bold"), f"{PHASES[view['phase']]}  ·  ", (best(view), "bold green"),
         f"  ·  ${view['usage']['dollars']:.3f}",
     )  # fmt: skip
-    bars = Table.grid(padding=(0, 2))
-    bars.add_row("answers", ProgressBar(budget["answers"], budget["answers_used"], width=30),
-                 f"{budget['answers_used']}/{budget['answers']}", f"{budget['bits']:.0f} of at most {budget['bits_bound']:.0f} bits released")  # fmt: skip
-    total = view["seconds_total"]
-    if view["phase"] == "research":
-        bars.add_row(
-            "time",
-            ProgressBar(total, total - view["seconds_left"], width=30),
-            f"{clock(view['seconds_left'])} left",
-            "",
-        )
-    else:
-        done, todo = view["evaluations_done"], view["pending"]
-        bars.add_row("runs", ProgressBar(max(1, done + todo), done, width=30), f"{done}/{done + todo}", "")
     rows = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("researcher", "left"), ("direction", "left"), ("state", "left"), ("tried", "right"),
-                          ("best open", "right"), ("sent", "right"), ("verified", "right"), ("CPU s", "right")):  # fmt: skip
-        rows.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for title in ("researcher", "direction", "state"):
+        rows.add_column(title)
+    for title in ("tried", "best open", "sent", "verified", "CPU s"):
+        rows.add_column(title, justify="right")
     for r in view["researchers"]:
-        used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
-        rows.add_row(r["name"], r["direction"] or "undirected", view.get("workers", {}).get(r["name"]) or r["state"],
-                     str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(r["best_pgr"]), f"{used:.0f}")  # fmt: skip
-    return Group(head, bars, rows)
+        rows.add_row(*_researcher(view, r))
+    return Group(head, _bars(view), rows)
+
+
+def _bars(view: dict[str, Any]) -> Table:
+    """Answers and bits; time left, or evaluations left once research is over."""
+    budget = view["budget"]
+    used, all_ = budget["answers_used"], budget["answers"]
+    bits = f"{budget['bits']:.0f} of at most {budget['bits_bound']:.0f} bits released"
+    bars = Table.grid(padding=(0, 2))
+    bars.add_row("answers", ProgressBar(all_, used, width=30), f"{used}/{all_}", bits)
+    if view["phase"] == "research":
+        total, left = view["seconds_total"], view["seconds_left"]
+        bars.add_row("time", ProgressBar(total, total - left, width=30), f"{clock(left)} left", "")
+    else:
+        done, total = view["evaluations_done"], view["evaluations_done"] + view["pending"]
+        bars.add_row("runs", ProgressBar(max(1, total), done, width=30), f"{done}/{total}", "")
+    return bars
+
+
+def _researcher(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
+    used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
+    state = view.get("workers", {}).get(r["name"]) or r["state"]
+    numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(r["best_pgr"]))
+    return (r["name"], r["direction"] or "undirected", state, *numbers, f"{used:.0f}")
 
 
 def _number(value: float | None) -> str:

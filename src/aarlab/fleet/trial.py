@@ -11,7 +11,6 @@ from aarlab.errors import InputError
 from aarlab.execution import LocalExecutor, MethodRun, check_source
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
-from aarlab.settings import Isolation
 from aarlab.w2s.open_task import OpenTask
 
 TIMEOUT = 120.0
