@@ -1,0 +1,256 @@
+"""Rebuilding a problem's data pack from its generator, the model and the ratings, and telling how far it differs.
+
+`drafts.py` says how a problem plugs in. The steps for each task: texts and true labels from the builder, features
+from the model, weak labels from the teachers, floor, ceiling and baselines from `measure`, files from `pack`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.errors import InputError
+from aarlab.problems import base, measure, pack, teachers
+from aarlab.problems.drafts import TEACHER, TEST, Arrays, Draft, Spec
+from aarlab.problems.sources import SOURCES, Sources
+from aarlab.w2s.features import LanguageModel, Progress, Wanted
+from aarlab.w2s.task import Layer, TaskInputs
+
+Generate = Callable[[int, Sources], list[Draft]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a build wrote."""
+
+    folder: Path
+    tasks: tuple[base.TaskCard, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {len(self.tasks)} tasks"]
+        lines += [
+            f"  {t.name}: {t.train_items} train and {t.test_items} test items, floor {t.floor.mean:.3f}, "
+            f"ceiling {t.ceiling.mean:.3f}, gap {100 * t.gap:.1f} points"
+            for t in self.tasks
+        ]
+        return "\n".join(lines)
+
+
+def builder(name: str) -> tuple[Spec, Generate]:
+    """SPEC and generate of a problem's builder."""
+    module = importlib.import_module(f"aarlab.problems.{name.replace('-', '_')}.builder")
+    return module.SPEC, module.generate
+
+
+def build(
+    name: str,
+    out: Path,
+    fresh: bool = False,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    with_texts: bool = False,
+    threads: int = 0,
+) -> Report:
+    """Build the pack of problem `name` in the folder `out`; `cache` holds downloads and finished features.
+
+    fresh: draw new items from a secret seed that is written nowhere, so that nobody knows the labels; the shipped
+    open task stays. with_texts: put texts into the pack whose rights do not allow shipping it afterwards.
+    """
+    spec, generate = builder(name)
+    if fresh and not spec.generated:
+        raise InputError(f"{name} has human ratings, not generated items; --fresh cannot draw new ones")
+    secret = secrets.randbits(62) if fresh else None
+    number = secret if secret is not None else spec.seed if seed is None else seed
+    sources = Sources(cache)
+    drafts = generate(number, sources)
+    if fresh:
+        drafts = [d for d in drafts if d.role != "open"]
+    model_file = sources.path("model")
+    reader = Reader(model_file, None if fresh else sources.cache, progress, threads)
+    built = _Builder(spec, reader, number, with_texts)
+    cards = [built.task(d, drafts, out) for d in drafts]
+    if fresh:
+        cards = [*_shipped_open(name, out), *cards]
+    recipe = _recipe(spec, None if fresh else number)
+    pack.write_manifest(out, name, cards, recipe)
+    return Report(out, tuple(cards))
+
+
+class Reader:
+    """Reads features, from the cache where they are finished, else from the model (loaded when first needed)."""
+
+    def __init__(self, model_file: Path, cache: Path | None, progress: Progress | None, threads: int) -> None:
+        self.model_file, self.cache, self.progress, self.threads = model_file, cache, progress, threads
+        self.model: LanguageModel | None = None
+
+    def __call__(
+        self, texts: tuple[str, ...], wanted: Wanted, prefixes: tuple[str, ...] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        key = hashlib.sha256(repr((self.model_file.name, wanted, texts, prefixes)).encode()).hexdigest()[:24]
+        place = self.cache / "features" / f"{key}.npz" if self.cache else None
+        if place and place.is_file():
+            with np.load(place) as found:
+                return dict(found)
+        if self.model is None:
+            self.model = LanguageModel(self.model_file, self.threads)
+        if wanted.hidden == ("bag",):
+            arrays: dict[str, NDArray[Any]] = {"bag": self.model.word_vectors(texts)}
+        else:
+            arrays = self.model.extract(texts, wanted, prefixes, self.progress)
+        if place:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial = place.with_name(f"{key}.partial.npz")
+            np.savez(partial, **arrays)  # type: ignore[arg-type]
+            partial.replace(place)
+        return arrays
+
+
+class _Builder:
+    """Turns drafts into the files of a pack."""
+
+    def __init__(self, spec: Spec, read: Reader, seed: int, with_texts: bool) -> None:
+        self.spec, self.read, self.seed, self.with_texts = spec, read, seed, with_texts
+
+    def task(self, draft: Draft, drafts: list[Draft], out: Path) -> base.TaskCard:
+        keep = self._shipped_items(draft)
+        rows = self._rows(draft, keep)
+        found = self._student_features(draft, rows)
+        inputs = self._inputs(draft, keep, rows, found)
+        weak = self._weak(draft, drafts, inputs.pairs, found)
+        is_test = draft.split[keep] == TEST
+        truth = measure.Truth(inputs, weak, draft.labels[keep], is_test)
+        extras = {name: values[keep] for name, values in draft.extras.items()}
+        pack.write_task(out, inputs, weak, {"labels": draft.labels[keep], "is_test": is_test, **extras})
+        return base.TaskCard(
+            name=draft.name,
+            role=draft.role,
+            title=draft.title,
+            train_items=int((~is_test).sum()),
+            test_items=int(is_test.sum()),
+            floor=truth.floor(),
+            ceiling=truth.ceiling(),
+            baselines=truth.baselines(),
+            licence=self.spec.licence,
+        )
+
+    def _shipped_items(self, draft: Draft) -> NDArray[np.int64]:
+        """Train and test items in an order that says nothing about how they were made."""
+        rng = np.random.default_rng([self.seed, 1])
+        return rng.permutation(np.flatnonzero(draft.split != TEACHER))
+
+    def _rows(self, draft: Draft, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The feature rows that `items` need, shuffled where they are not the items themselves."""
+        if draft.pairs is None:
+            return items
+        return np.random.default_rng([self.seed, 2]).permutation(np.unique(draft.pairs[items]))
+
+    def _inputs(self, draft: Draft, keep: NDArray[np.int64], rows: NDArray[np.int64], found: Arrays) -> TaskInputs:
+        layers: dict[str, Layer] = {name: pack.quantise(found[name]) for name in self.spec.layers}
+        if self.spec.logprob is not None:
+            layers["logprob"] = pack.exact(self.spec.logprob(found))
+        opinion = np.asarray(self.spec.zero_shot(found), np.float32)
+        texts = _texts(draft, keep) if draft.ship_texts or self.with_texts else None
+        pairs = None
+        if draft.pairs is not None:
+            place = np.zeros(len(draft.rows), np.int64)
+            place[rows] = np.arange(len(rows))
+            pairs = place[draft.pairs[keep]]
+            opinion = opinion[pairs[:, 0]] - opinion[pairs[:, 1]]
+        _, groups = np.unique(draft.groups[keep], return_inverse=True)
+        return TaskInputs(
+            problem=self.spec.problem,
+            task=draft.name,
+            layers=layers,
+            zero_shot=opinion,
+            groups=groups.astype(np.int64),
+            student=self.spec.student,
+            pairs=pairs,
+            texts=texts,
+            answers=None if draft.answers is None else tuple(draft.answers[i] for i in keep),
+        )
+
+    def _student_features(self, draft: Draft, rows: NDArray[np.int64]) -> Arrays:
+        """Everything the spec wants of the shipped rows, the teachers' features among it."""
+        texts, prefixes = _pick(draft.rows, rows), _pick(draft.prefixes, rows)
+        assert texts is not None
+        wanted, weak = self.spec.wanted, self.spec.teacher.features
+        if weak != "bag" and weak not in wanted.hidden:
+            wanted = replace(wanted, hidden=(*wanted.hidden, weak))
+        found = dict(self.read(texts, wanted, prefixes))
+        if weak == "bag":
+            found.update(self.read(texts, Wanted(hidden=("bag",))))
+        controls = _pick(draft.controls, rows)
+        if controls is not None:
+            wanted = Wanted(logprob=True)
+            found["control"] = self.read(controls, wanted, _pick(draft.control_prefixes, rows))["logprob"]
+        return found
+
+    def _weak(
+        self, draft: Draft, drafts: list[Draft], pairs: NDArray[np.int64] | None, found: Arrays
+    ) -> NDArray[np.float16]:
+        spec = self.spec.teacher
+        home = next(d for d in drafts if d.name == spec.home) if spec.home else draft
+        number = [d.name for d in drafts].index(draft.name)
+        features = teachers.item_features(found[spec.features], pairs)
+        return teachers.weak_labels(spec, self._own_set(home), features, (self.seed, 3, number))
+
+    def _own_set(self, home: Draft) -> teachers.Labelled:
+        """Weak features and labels of a task's items with split TEACHER."""
+        name = self.spec.teacher.features
+        items = np.flatnonzero(home.split == TEACHER)
+        rows = items if home.pairs is None else np.unique(home.pairs[items])
+        texts = _pick(home.rows, rows)
+        assert texts is not None
+        values = self.read(texts, Wanted(hidden=(name,)), _pick(home.prefixes, rows))[name]
+        pairs = None if home.pairs is None else np.searchsorted(rows, home.pairs[items])
+        return teachers.Labelled(teachers.item_features(values, pairs), home.labels[items])
+
+
+def _pick(values: tuple[str, ...] | None, rows: NDArray[np.int64]) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values[i] for i in rows)
+
+
+def _texts(draft: Draft, keep: NDArray[np.int64]) -> tuple[str, ...]:
+    if draft.pairs is None:
+        return tuple(draft.rows[i] for i in keep)
+    return tuple(f"A: {draft.rows[a]}\nB: {draft.rows[b]}" for a, b in draft.pairs[keep])
+
+
+def _shipped_open(name: str, out: Path) -> list[base.TaskCard]:
+    """Copy the shipped open tasks into a fresh pack."""
+    shipped = base.load(name)
+    cards = shipped.of_role("open")
+    out.mkdir(parents=True, exist_ok=True)
+    for card in cards:
+        for part in base.PARTS:
+            shutil.copyfile(shipped.path(card.name, part), out / f"{card.name}.{part}.npz")
+    return cards
+
+
+def _recipe(spec: Spec, seed: int | None) -> dict[str, Any]:
+    """How the pack came about. A fresh pack's seed is in no file."""
+    libraries = ("numpy", "scipy", "torch", "transformers", "gguf")
+    return {
+        "generator_seed": seed,
+        "fresh": seed is None,
+        "sources": {
+            n: {"requirement": s.requirement, "file": s.file, "sha256": s.sha256, "licence": s.licence}
+            for n, s in SOURCES.items()
+            if n in spec.sources
+        },
+        "versions": {name: importlib.metadata.version(name) for name in libraries},
+        "teacher": vars(spec.teacher),
+        "hidden": list(spec.wanted.hidden),
+        "measure_seeds": measure.SEEDS,
+    }
