@@ -1,0 +1,129 @@
+"""Draw specifications and candidates, and label them by running tests. Everything follows from one seed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from aarlab.problems.w2s_code import judge, write
+from aarlab.problems.w2s_code.families import FAMILIES
+from aarlab.problems.w2s_code.pieces import SLOTS, Family, Spec
+
+CANDIDATES = 6
+"""Candidates drawn for a specification; equal texts count once."""
+FAULTS = {"compact": 0.46, "loop": 0.52, "functional": 0.60, "stepwise": 0.55}
+"""How often each author means something else than the docstring says. The rates overlap in what tests find."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One candidate with its label. `answer` is the body with its names made uniform, as a short digest."""
+
+    text: str
+    prefix: str  # up to and with the docstring
+    bare: str  # the same function without its docstring
+    label: int
+    author: int
+    spec: str
+    answer: str
+
+
+def draw_specs(family: Family, count: int, rng: Random, taken: set[str] | None = None) -> list[Spec]:
+    """`count` different specifications that tests can say something about. `taken` are keys not to be drawn."""
+    pool = family.specs()
+    plain = next(iter(family.source))
+    weight = {True: family.plain_source, False: (1 - family.plain_source) / max(1, len(family.source) - 1)}
+    # Specifications with many constants would crowd out the rest: a constant's share is that of its piece.
+    order = sorted(
+        pool,
+        key=lambda s: rng.random() ** (max(1, len(family.keep[s.keep].constants)) / weight[s.source == plain]),
+        reverse=True,
+    )
+    return [s for s in order if s.key not in (taken or set())][:count]
+
+
+def faulty(family: Family, spec: Spec, rng: Random) -> Spec:
+    """Another specification of the family that differs from `spec` in one piece or in the constant."""
+    slots = [s for s in SLOTS if len(getattr(family, s)) > 1]
+    weights = [{"source": 0.6, "keep": 2.0, "take": 1.5, "reduce": 1.5}[s] for s in slots]
+    while True:
+        slot = rng.choices(slots, weights)[0]
+        table = getattr(family, slot)
+        changed = replace(spec, **{slot: rng.choice([name for name in table if name != getattr(spec, slot)])})
+        if slot == "keep":
+            constants = family.keep[changed.keep].constants
+            changed = replace(changed, k=_constant(constants, spec.k, rng))
+        if family.sensible(changed.take, changed.reduce):
+            return changed
+
+
+def _constant(constants: Sequence[object], old: object, rng: Random) -> object:
+    """The specification's own constant where the other piece can have it."""
+    if not constants:
+        return None
+    return old if old in constants else rng.choice(list(constants))
+
+
+def normal_body(text: str) -> str:
+    """The body without docstring, with every name but builtins and methods numbered in order of first use."""
+    tree = ast.parse(text)
+    function = tree.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    bound = {a.arg for n in ast.walk(tree) if isinstance(n, ast.arguments) for a in n.args}
+    bound |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.arg = names.setdefault(node.arg, f"v{len(names)}")
+        if isinstance(node, ast.Name) and node.id in bound:
+            node.id = names.setdefault(node.id, f"v{len(names)}")
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
+    return ast.unparse(function)
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(normal_body(text).encode()).hexdigest()[:10]
+
+
+def candidates(family: Family, spec: Spec, rng: Random, count: int = CANDIDATES) -> list[Item]:
+    """Candidates of one specification with their labels; none where its tests say too little."""
+    tests = judge.cases(family, spec, rng)
+    found: dict[str, Item] = {}
+    for _ in range(count if tests else 0):
+        author = rng.randrange(len(write.AUTHORS))
+        name = list(write.AUTHORS)[author]
+        meant = faulty(family, spec, rng) if rng.random() < FAULTS[name] else spec
+        body = write.AUTHORS[name](write.parts(family, meant, rng))
+        text = write.function(family, spec, body)
+        if text in found:
+            continue
+        bare = write.head(family) + text.split('"""\n', 1)[1]
+        found[text] = Item(
+            text=text,
+            prefix=text[: text.index('"""\n') + 4],
+            bare=bare,
+            label=int(judge.passes(text, tests)),
+            author=author,
+            spec=spec.key,
+            answer=digest(text),
+        )
+    return list(found.values())
+
+
+def draw_items(family: str, sizes: Sequence[int], seed: int) -> list[list[Item]]:
+    """Several lists of items of the given sizes, no specification in two of them."""
+    rng = Random(f"{family}/{seed}")
+    kind = FAMILIES[family]
+    wanted = 2 * sum(sizes) // CANDIDATES + 50
+    specs = iter(draw_specs(kind, wanted, rng))
+    out: list[list[Item]] = []
+    for size in sizes:
+        part: list[Item] = []
+        while len(part) < size:
+            part += candidates(kind, next(specs), rng)
+        out.append(part[:size])
+    return out
