@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 
 from aarlab.errors import InputError
 
+BRANCHES = 12
+"""Texts that share one prefix's computation at most: attention grows with the square of what lies side by side."""
+
 Progress = Callable[[str, int, int], None]
 """Called as progress(what, done, total); done and total in tokens, seconds or files, as `what` says."""
 
@@ -129,7 +132,11 @@ class LanguageModel:
         families: dict[str, list[int]] = {}
         for row, prefix in enumerate(prefixes):
             families.setdefault(prefix, []).append(row)
-        return [self._family(rows, ids, len(self._ids(p)), suffix) for p, rows in families.items()]
+        return [
+            self._family(rows[at : at + BRANCHES], ids, len(self._ids(p)), suffix)
+            for p, rows in families.items()
+            for at in range(0, len(rows), BRANCHES)
+        ]
 
     @staticmethod
     def _family(rows: list[int], ids: list[list[int]], start: int, suffix: list[int]) -> _Sequence:
