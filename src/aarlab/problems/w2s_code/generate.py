@@ -14,7 +14,7 @@ from aarlab.problems.w2s_code.pieces import SLOTS, Family, Spec
 
 CANDIDATES = 6
 """Candidates drawn for a specification; equal texts count once."""
-FAULTS = {"compact": 0.46, "loop": 0.52, "functional": 0.60, "stepwise": 0.55}
+FAULTS = {"compact": 0.43, "loop": 0.49, "functional": 0.57, "stepwise": 0.52}
 """How often each author means something else than the docstring says. The rates overlap in what tests find."""
 
 
@@ -31,9 +31,14 @@ class Item:
     answer: str
 
 
-def draw_specs(family: Family, count: int, rng: Random, taken: set[str] | None = None) -> list[Spec]:
-    """`count` different specifications that tests can say something about. `taken` are keys not to be drawn."""
-    pool = family.specs()
+def share(spec: Spec) -> float:
+    """A number in [0, 1) that belongs to a specification whatever the seed, so that tasks stay disjoint for ever."""
+    return int.from_bytes(hashlib.sha256(spec.key.encode()).digest()[:4]) / 2**32
+
+
+def draw_specs(family: Family, count: int, rng: Random, within: tuple[float, float] = (0.0, 1.0)) -> list[Spec]:
+    """`count` different specifications whose `share` falls `within` the half-open range."""
+    pool = [s for s in family.specs() if within[0] <= share(s) < within[1]]
     plain = next(iter(family.source))
     weight = {True: family.plain_source, False: (1 - family.plain_source) / max(1, len(family.source) - 1)}
     # Specifications with many constants would crowd out the rest: a constant's share is that of its piece.
@@ -42,7 +47,7 @@ def draw_specs(family: Family, count: int, rng: Random, taken: set[str] | None =
         key=lambda s: rng.random() ** (max(1, len(family.keep[s.keep].constants)) / weight[s.source == plain]),
         reverse=True,
     )
-    return [s for s in order if s.key not in (taken or set())][:count]
+    return order[:count]
 
 
 def faulty(family: Family, spec: Spec, rng: Random) -> Spec:
@@ -69,19 +74,19 @@ def _constant(constants: Sequence[object], old: object, rng: Random) -> object:
 
 def normal_body(text: str) -> str:
     """The body without docstring, with every name but builtins and methods numbered in order of first use."""
-    tree = ast.parse(text)
-    function = tree.body[0]
+    function = ast.parse(text).body[0]
     assert isinstance(function, ast.FunctionDef)
-    bound = {a.arg for n in ast.walk(tree) if isinstance(n, ast.arguments) for a in n.args}
-    bound |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    if ast.get_docstring(function) is not None:
+        function.body = function.body[1:]
+    nodes = list(ast.walk(function))
+    bound = {n.arg for n in nodes if isinstance(n, ast.arg)}
+    bound |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     names: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg):
             node.arg = names.setdefault(node.arg, f"v{len(names)}")
         if isinstance(node, ast.Name) and node.id in bound:
             node.id = names.setdefault(node.id, f"v{len(names)}")
-    if ast.get_docstring(function) is not None:
-        function.body = function.body[1:]
     return ast.unparse(function)
 
 
@@ -114,12 +119,14 @@ def candidates(family: Family, spec: Spec, rng: Random, count: int = CANDIDATES)
     return list(found.values())
 
 
-def draw_items(family: str, sizes: Sequence[int], seed: int) -> list[list[Item]]:
-    """Several lists of items of the given sizes, no specification in two of them."""
+def draw_items(
+    family: str, sizes: Sequence[int], seed: int, within: tuple[float, float] = (0.0, 1.0)
+) -> list[list[Item]]:
+    """Several lists of items of the given sizes, no specification in two of them; see `draw_specs` for `within`."""
     rng = Random(f"{family}/{seed}")
     kind = FAMILIES[family]
     wanted = 2 * sum(sizes) // CANDIDATES + 50
-    specs = iter(draw_specs(kind, wanted, rng))
+    specs = iter(draw_specs(kind, wanted, rng, within))
     out: list[list[Item]] = []
     for size in sizes:
         part: list[Item] = []
