@@ -1,13 +1,117 @@
-"""The one trainable part of the probe student: a ridge-regularised logistic head."""
+"""The one trainable part of the probe student: a ridge-regularised logistic head.
+
+Everything here is numpy in float32: a method file that fits heads starts without scipy, which would cost each
+sandboxed run about 0.4 s and 45 MB.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from aarlab.w2s.task import Floats
+
+MEMORY = 12
+"""Steps the quasi-Newton search remembers."""
+
+TOLERANCE = 1e-4
+"""The search stops when no entry of the gradient of (coef, intercept) is larger. Loss is in nats per item."""
+
+LEAST_GAIN = 5e-8
+"""It also stops when a step lowers the loss by less than this share of it: float32 sees no further."""
+
+
+def expit(z: ArrayLike) -> Floats:
+    """1 / (1 + exp(-z)) in float32; saturates instead of overflowing."""
+    out: Floats = (1 / (1 + np.exp(-np.clip(np.asarray(z, np.float32), -30, 30)))).astype(np.float32)
+    return out
+
+
+def logit(p: ArrayLike, edge: float = 1e-4) -> Floats:
+    """Log-odds of probabilities, clipped to [edge, 1 - edge]."""
+    q = np.clip(np.asarray(p, np.float32), np.float32(edge), np.float32(1 - edge))
+    out: Floats = np.log(q / (1 - q)).astype(np.float32)
+    return out
+
+
+def fit_logistic(
+    a: Floats, targets: Floats, weights: Floats, ridge: float, iterations: int = 60, start: Floats | None = None
+) -> Floats:
+    """Minimise sum_i w_i CE(y_i, a_i . coef + b) + ridge * |coef|^2 by L-BFGS; gives (coef, b), shape (d + 1,).
+
+    a: (n, d), columns roughly standardised. targets, weights: (n,), weights summing to 1. start: (d + 1,), a good
+    first guess (an earlier head of the same columns). The intercept is not penalised.
+    """
+    d = a.shape[1]
+    weights64 = weights.astype(np.float64)  # sums of n small terms: the line search needs their last digits
+    two = np.float32(2 * ridge)
+
+    def loss(v: Floats) -> tuple[float, Floats]:
+        coef = v[:d]
+        z = a @ coef + v[d]
+        value = np.dot(weights64, np.logaddexp(0, z) - targets * z) + ridge * np.dot(coef, coef)
+        residual = weights * (expit(z) - targets)
+        grad = np.empty(d + 1, np.float32)
+        np.dot(residual, a, out=grad[:d])
+        grad[:d] += two * coef
+        grad[d] = residual.sum()
+        return float(value), grad
+
+    first = np.zeros(d + 1, np.float32) if start is None else start.astype(np.float32)
+    if start is None:
+        share = float(np.clip(np.dot(weights, targets), 1e-3, 1 - 1e-3))
+        first[d] = np.log(share / (1 - share))
+    return _descend(loss, first, iterations)
+
+
+def _descend(loss: Callable[[Floats], tuple[float, Floats]], x: Floats, iterations: int) -> Floats:
+    """L-BFGS (Liu and Nocedal 1989) with a backtracking search: enough for a smooth, strictly convex loss."""
+    value, grad = loss(x)
+    pairs: deque[tuple[Floats, Floats, float]] = deque(maxlen=MEMORY)
+    for _ in range(iterations):
+        if float(np.abs(grad).max()) < TOLERANCE:
+            break
+        step = _direction(grad, pairs)
+        slope = float(np.dot(step, grad))
+        if slope >= 0:  # rounding spoilt the memory: start again from the gradient
+            pairs.clear()
+            step, slope = -grad, -float(np.dot(grad, grad))
+        size = 1.0 if pairs else min(1.0, 1.0 / (float(np.abs(grad).sum()) + 1e-12))
+        for _ in range(20):
+            new = x + np.float32(size) * step
+            new_value, new_grad = loss(new)
+            if new_value <= value + 1e-4 * size * slope + LEAST_GAIN * value:
+                break
+            size *= 0.5
+        s, y = new - x, new_grad - grad
+        curvature = float(np.dot(s, y))
+        if curvature > 1e-12:
+            pairs.append((s, y, curvature))
+        gain = value - new_value
+        x, value, grad = new, new_value, new_grad
+        if gain < LEAST_GAIN * value:
+            break
+    return x
+
+
+def _direction(grad: Floats, pairs: deque[tuple[Floats, Floats, float]]) -> Floats:
+    """The two-loop recursion: minus the approximate inverse Hessian times the gradient."""
+    q = -grad
+    kept: list[Any] = []
+    for s, y, curvature in reversed(pairs):
+        alpha = np.float32(np.dot(s, q) / curvature)
+        q = q - alpha * y
+        kept.append(alpha)
+    if pairs:
+        s, y, curvature = pairs[-1]
+        q = q * np.float32(curvature / np.dot(y, y))
+    for (s, y, curvature), alpha in zip(pairs, reversed(kept), strict=True):
+        q = q + (alpha - np.float32(np.dot(y, q) / curvature)) * s
+    return q
 
 
 class LogisticHead:
@@ -23,41 +127,38 @@ class LogisticHead:
 
     def fit(self, x: Floats, targets: ArrayLike, weights: ArrayLike | None = None) -> LogisticHead:
         """x: (n, d). targets: P(label = 1) or {0, 1}, (n,). weights: non-negative, (n,)."""
-        y = np.asarray(targets, np.float32)
-        if y.shape != (len(x),):
-            raise ValueError(f"targets have shape {y.shape}; {len(x)} items need shape ({len(x)},)")
-        w = np.ones_like(y) if weights is None else np.asarray(weights, np.float32)
-        if w.shape != y.shape or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
-            raise ValueError("weights must be finite, non-negative, not all zero, and one per item")
-        w = w / w.sum()
-        self.mean, self.scale = x.mean(0), x.std(0) + 1e-6
+        y, w = checked(len(x), targets, weights)
+        x = np.asarray(x, np.float32)
+        self.mean = x.mean(0)
+        a = x - self.mean
+        # einsum squares and sums in one pass: np.std would make another copy of the matrix
+        self.scale = np.sqrt(np.einsum("ij,ij->j", a, a) / np.float32(len(x))) + np.float32(1e-6)
         if self.column_weights is not None:
             self.scale = self.scale / np.sqrt(self.column_weights)
-        a = (x - self.mean) / self.scale
-        d = a.shape[1]
-
-        def loss(v: np.ndarray) -> tuple[float, np.ndarray]:
-            coef = v[:d].astype(np.float32)
-            z = a @ coef + np.float32(v[d])
-            p = expit(z)
-            value = float(w @ (np.logaddexp(0, z) - y * z)) + self.ridge * float(coef @ coef)
-            residual = w * (p - y)
-            grad = np.empty(d + 1)
-            grad[:d] = residual @ a + 2 * self.ridge * coef
-            grad[d] = residual.sum()
-            return value, grad
-
-        found = minimize(
-            loss, np.zeros(d + 1), jac=True, method="L-BFGS-B",
-            options={"maxiter": self.iterations, "maxcor": 10, "ftol": 1e-7, "gtol": 1e-5},
-        )  # fmt: skip
-        self.coef, self.intercept = found.x[:d].astype(np.float32), float(found.x[d])
+        a /= self.scale
+        found = fit_logistic(a, y, w, self.ridge, self.iterations)
+        self.coef, self.intercept = found[:-1], float(found[-1])
         return self
 
     def logits(self, x: Floats) -> Floats:
-        out: Floats = ((x - self.mean) / self.scale) @ self.coef + np.float32(self.intercept)
+        """Log-odds of label 1, (n,), for x of shape (n, d)."""
+        coef = self.coef / self.scale  # folding the standardisation into the coefficients saves copying x
+        out: Floats = np.asarray(x, np.float32) @ coef + np.float32(self.intercept - float(np.dot(self.mean, coef)))
         return out
 
     def predict(self, x: Floats) -> Floats:
-        out: Floats = expit(self.logits(x))
-        return out
+        """P(label = 1), (n,)."""
+        return expit(self.logits(x))
+
+
+def checked(n: int, targets: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats]:
+    """Targets and weights as float32 (n,), the weights summing to 1. Raises ValueError naming what is wrong."""
+    y = np.asarray(targets, np.float32)
+    if y.shape != (n,):
+        raise ValueError(f"targets have shape {y.shape}; {n} items need shape ({n},)")
+    if not np.isfinite(y).all() or (y < 0).any() or (y > 1).any():
+        raise ValueError("targets must be probabilities between 0 and 1, without NaN")
+    w = np.ones_like(y) if weights is None else np.asarray(weights, np.float32)
+    if w.shape != y.shape or not np.isfinite(w).all() or (w < 0).any() or w.sum() <= 0:
+        raise ValueError("weights must be finite, non-negative, not all zero, and one per item")
+    return y, w / w.sum()
