@@ -11,6 +11,12 @@ Role = Literal["open", "feedback", "record"]
 Status = Literal["queued", "running", "scored", "failed", "timed_out", "refused"]
 """The only words a researcher ever reads about a run on hidden data."""
 
+Purpose = Literal["feedback", "baseline", "record", "transfer"]
+"""Why the lab runs a method: for a Ladder answer, as a shown baseline, for the number of record, on another domain."""
+
+Phase = Literal["research", "record", "transfer", "done"]
+"""The life of a run, in this order."""
+
 PostKind = Literal["result", "hypothesis", "insight", "error"]
 
 ResearcherKind = Literal["search", "llm", "cli", "scripted", "human"]
@@ -56,6 +62,29 @@ class Submission:
     claimed_pgr: float | None = None  # what the researcher measured on the open task; never ranks
     answer: str | None = None  # what the Ladder said
     record: float | None = None  # the accuracy the Ladder showed, if it showed one
+    reason: str | None = None  # one of MethodError.REASONS, or "infrastructure", where the run failed
+    note: str = ""  # the researcher's own words
+    repeat_of: int | None = None  # the submission with the same syntax tree whose answer this one repeats
+    ranked: bool = True
+    remark: str = ""  # the lab's sentence, where a submission is not ranked
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One method to be run on one task for one purpose."""
+
+    id: int
+    submission: int
+    problem: str
+    task: str
+    purpose: Purpose
+    status: Status
+    created: float
+    reason: str | None = None
+    lease: str | None = None  # who runs it; the final transaction must still hold it
+    failures: int = 0  # infrastructure failures so far
+    finished: float | None = None
+    outcome: str | None = None  # SHA-256 of the per-item outcomes in the vault
 
 
 @dataclass(frozen=True)
@@ -70,6 +99,9 @@ class Score:
     items: int
     cpu_seconds: float
     wall_seconds: float
+    evaluation: int = 0
+    problem: str = ""
+    purpose: Purpose = "feedback"
 
 
 @dataclass(frozen=True)
@@ -105,6 +137,7 @@ class LedgerLine:
     body: dict[str, Any]
     previous: str
     hash: str
+    mac: str = ""  # HMAC of `hash` with the vault's key
 
 
 @dataclass(frozen=True)
@@ -116,3 +149,9 @@ class ResearcherRow:
     direction: str
     status: str = "waiting"
     options: dict[str, Any] = field(default_factory=dict)
+    role: Literal["researcher", "operator", "viewer", "lab"] = "researcher"
+    token_hash: str = ""
+    state: str = ""  # the last heartbeat's words
+    best_open_pgr: float | None = None  # claimed
+    trials: int = 0  # claimed
+    heartbeat: float | None = None  # Unix seconds

@@ -1,0 +1,202 @@
+"""How researchers, scripts and people talk to a lab.
+
+lab = LabClient("/run/aarlab.sock", token)
+submission = lab.submit("my method", source)
+print(lab.wait(submission["id"], timeout=120)["answer"])
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from aarlab import errors
+
+Json = dict[str, Any]
+
+PATIENCE = 60.0
+"""Seconds for which a lab that cannot be reached is tried again: it may be restarting."""
+
+SOCKET_PATH = 107
+"""Bytes of a path that a unix socket address can hold."""
+
+
+class LabClient:
+    """One lab, as one token sees it. Methods return the lab's JSON; errors are those of aarlab.errors.
+
+    address: the path of a unix socket, or http://127.0.0.1:PORT. A request that may have been lost is sent again
+    under the same Idempotency-Key, so that nothing happens twice.
+    """
+
+    def __init__(self, address: str | Path, token: str, patience: float = PATIENCE) -> None:
+        address = str(address)
+        self.patience = patience
+        self._folder: int | None = None
+        headers = {"Authorization": f"Bearer {token}"}
+        if address.startswith("http://"):
+            self._http = httpx.Client(base_url=address, headers=headers, timeout=30.0, trust_env=False)
+        else:
+            transport = httpx.HTTPTransport(uds=self._short(address))
+            self._http = httpx.Client(base_url="http://lab", headers=headers, timeout=30.0, transport=transport)
+
+    def _short(self, path: str) -> str:
+        if len(os.fsencode(path)) <= SOCKET_PATH:
+            return path
+        self._folder = os.open(os.path.dirname(path), os.O_PATH)
+        return f"/proc/self/fd/{self._folder}/{os.path.basename(path)}"
+
+    # Reading
+
+    def health(self) -> Json:
+        return self._get("/v1/health")
+
+    def brief(self) -> Json:
+        """The problem, its tasks, the rules of scoring, and who you are."""
+        return self._get("/v1/brief")
+
+    def budget(self) -> Json:
+        """Answers, bits and submissions left, the fleet's and your own."""
+        return self._get("/v1/budget")
+
+    def leaderboard(self) -> Json:
+        return self._get("/v1/leaderboard")
+
+    def submissions(self) -> list[Json]:
+        """Your own, oldest first."""
+        found: list[Json] = self._get("/v1/submissions")["submissions"]
+        return found
+
+    def submission(self, number: int) -> Json:
+        return self._get(f"/v1/submissions/{number}")
+
+    def methods(self) -> list[Json]:
+        """Every scored method of every researcher, oldest first, without its source."""
+        found: list[Json] = self._get("/v1/methods")["methods"]
+        return found
+
+    def method(self, number: int) -> Json:
+        """One scored method; `source` is its file."""
+        return self._get(f"/v1/methods/{number}")
+
+    def posts(self, search: str = "", kind: str | None = None, since: int = 0, limit: int = 100) -> list[Json]:
+        """The newest posts that match, oldest first. `since`: the number of the last one you know."""
+        asked: dict[str, str | int] = {"search": search, "since": since, "limit": limit}
+        if kind is not None:
+            asked["kind"] = kind
+        found: list[Json] = self._get("/v1/posts", asked)["posts"]
+        return found
+
+    def read_post(self, number: int) -> Json:
+        """One post with its replies."""
+        return self._get(f"/v1/posts/{number}")
+
+    def wait(self, number: int, timeout: float = 600.0) -> Json:
+        """A submission once it is scored or has failed; after `timeout` seconds, as it is then."""
+        end = time.monotonic() + timeout
+        while True:
+            left = max(0.0, end - time.monotonic())
+            found = self._get(f"/v1/submissions/{number}", {"wait": round(min(left, 20.0), 3)})
+            if found["status"] not in ("queued", "running") or left <= 0:
+                return found
+
+    # Writing
+
+    def submit(
+        self, name: str, source: str, parent: int | None = None, claimed_pgr: float | None = None,
+        note: str = "", key: str | None = None,
+    ) -> Json:  # fmt: skip
+        """Hand in a method file; returns at once, usually with status `queued`."""
+        body = {"name": name, "source": source, "parent": parent, "claimed_pgr": claimed_pgr, "note": note}
+        return self._post("/v1/submissions", body, key)
+
+    def post(
+        self, kind: str, title: str, body: str, parent: int | None = None, submission: int | None = None,
+        key: str | None = None,
+    ) -> Json:  # fmt: skip
+        """Write to the forum. kind: result, hypothesis, insight or error."""
+        text = {"kind": kind, "title": title, "body": body, "parent": parent, "submission": submission}
+        return self._post("/v1/posts", text, key)
+
+    def heartbeat(self, state: str = "", best_open_pgr: float | None = None, trials: int = 0) -> Json:
+        """Say that you live; the reply's `stop` says when to end."""
+        return self._post("/v1/heartbeat", {"state": state, "best_open_pgr": best_open_pgr, "trials": trials})
+
+    # The operator
+
+    def run(self) -> Json:
+        return self._get("/v1/run")
+
+    def ledger(self, since: int = 0) -> list[Json]:
+        lines: list[Json] = self._get("/v1/ledger", {"since": since})["lines"]
+        return lines
+
+    def phase(self, phase: str) -> Json:
+        """Ask the lab to go on to `record`, `transfer` or `done`; it does so as the work is finished."""
+        return self._post("/v1/phase", {"phase": phase})
+
+    def stop(self, researcher: str) -> Json:
+        return self._post(f"/v1/researchers/{researcher}/stop", {})
+
+    def rank(self, number: int, ranked: bool, reason: str) -> Json:
+        """Rank or unrank a submission; the ledger keeps the reason."""
+        return self._post(f"/v1/submissions/{number}/rank", {"ranked": ranked, "reason": reason})
+
+    # Plumbing
+
+    def _get(self, path: str, query: Mapping[str, str | int | float] | None = None) -> Json:
+        return self._send("GET", path, params=query)
+
+    def _post(self, path: str, body: Json, key: str | None = None) -> Json:
+        return self._send("POST", path, json=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+
+    def _send(self, verb: str, path: str, **request: Any) -> Json:
+        """One request; a lab that is away for a moment is tried again with growing pauses."""
+        end, pause = time.monotonic() + self.patience, 0.1
+        while True:
+            try:
+                reply = self._http.request(verb, path, **request)
+            except httpx.TransportError as error:
+                trouble: errors.AarlabError = errors.Infrastructure(f"the lab cannot be reached ({error})")
+            else:
+                if reply.status_code < 400:
+                    found: Json = reply.json()
+                    return found
+                trouble = _error(reply)
+            if not isinstance(trouble, errors.Infrastructure) or time.monotonic() + pause > end:
+                raise trouble
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+    def close(self) -> None:
+        self._http.close()
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
+
+    def __enter__(self) -> LabClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def _error(reply: httpx.Response) -> errors.AarlabError:
+    """The error class that the lab named, with its sentence."""
+    try:
+        body = reply.json()
+        sentence, kind = str(body["error"]), str(body["kind"])
+    except (ValueError, KeyError, TypeError):
+        return errors.Infrastructure(f"the lab answered {reply.status_code} without a reason")
+    if kind == "MethodError":
+        return errors.MethodError(body.get("reason", "crashed"), sentence)
+    found = getattr(errors, kind, errors.AarlabError)
+    if not (isinstance(found, type) and issubclass(found, errors.AarlabError)):
+        found = errors.AarlabError
+    return found(sentence)

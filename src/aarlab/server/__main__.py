@@ -1,0 +1,151 @@
+"""`python -m aarlab.server --lab DIR`: serve one lab until SIGTERM or the parent's death."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from aarlab.errors import AarlabError, InputError, LabBusy
+from aarlab.execution.local import LocalExecutor
+from aarlab.sandbox import open_sandbox
+from aarlab.sandbox.base import Limits
+from aarlab.server.app import create_app
+from aarlab.server.lab import Lab, write_json
+from aarlab.server.scorer import Scorer
+from aarlab.settings import Settings
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m aarlab.server", description=__doc__)
+    parser.add_argument("--lab", type=Path, required=True, metavar="DIR", help="a lab folder")
+    lab = parser.parse_args(arguments).lab.resolve()
+    die_with_parent(os.getppid())
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        with only_server(lab):
+            serve(lab)
+    except AarlabError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGTERM when the thread that started us ends; Linux only, harmless elsewhere."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before the request
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def only_server(folder: Path) -> Iterator[None]:
+    """Hold run/server.lock; the kernel lets go of it however the process ends."""
+    if not (folder / "lab.toml").is_file():
+        raise InputError(f"{folder} is no lab folder: it has no lab.toml")
+    with open(folder / "run" / "server.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LabBusy(f"{folder} is served by another process already; stop that one first") from None
+        yield
+
+
+def serve(folder: Path) -> None:
+    """Open the lab, start the scorer, and listen until told to stop."""
+    lab = Lab(folder)
+    sockets = [tcp_socket(lab.settings.port), unix_socket(folder / "run" / "aarlab.sock")]
+    scorer = Scorer(lab, local_executor(lab.settings))
+    address = folder / "run" / "server.json"
+    config = uvicorn.Config(
+        create_app(lab), http="httptools", loop="auto", log_level="warning", access_log=False, lifespan="off",
+        timeout_graceful_shutdown=1, backlog=256,
+    )  # fmt: skip
+    server = Listening(config, lambda: write_json(address, describe(folder, sockets[0])))
+    scorer.start()
+    try:
+        server.run(sockets=sockets)
+    finally:
+        address.unlink(missing_ok=True)
+        scorer.close()
+        lab.close()
+
+
+class Listening(uvicorn.Server):
+    """A server that says when it can be reached."""
+
+    def __init__(self, config: uvicorn.Config, ready: object) -> None:
+        super().__init__(config)
+        self.ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if callable(self.ready):
+            self.ready()
+
+
+def local_executor(settings: Settings) -> LocalExecutor:
+    isolation = settings.isolation
+    limits = Limits(
+        memory_mb=isolation.memory_mb, cpu_seconds=settings.scoring.timeout, processes=1, file_mb=isolation.file_mb,
+        disk_mb=isolation.file_mb,
+    )  # fmt: skip
+    return LocalExecutor(open_sandbox(isolation.kind), settings.scoring.workers, limits)
+
+
+def describe(folder: Path, tcp: socket.socket) -> dict[str, object]:
+    port = tcp.getsockname()[1]
+    return {
+        "socket": str(folder / "run" / "aarlab.sock"),
+        "port": port,
+        "url": f"http://127.0.0.1:{port}",
+        "pid": os.getpid(),
+    }
+
+
+def tcp_socket(port: int) -> socket.socket:
+    """Listen on the loopback address only. Raises InputError when the port is taken."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError as error:
+        sock.close()
+        raise InputError(
+            f"port {port} cannot be used ({error.strerror}); set another `port`, or 0 for any free one"
+        ) from None
+    return sock
+
+
+def unix_socket(path: Path) -> socket.socket:
+    """Listen on a socket file that every uid may connect to; the token decides who is heard.
+
+    Bound through the folder's descriptor, since a socket address holds no more than 107 bytes.
+    """
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+    path.chmod(0o666)
+    return sock
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,286 @@
+"""The lab's HTTP interface. JSON in and out; errors are {"error": sentence, "kind": class name}."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from aarlab.errors import AarlabError, BudgetSpent, MethodError, NotAllowed, UnknownName
+from aarlab.records import Post, PostKind, Submission
+from aarlab.server import phases, views
+from aarlab.server.auth import Door, Identity
+from aarlab.server.board import Board
+from aarlab.server.bodies import MAX_ID, Heartbeat, NewPhase, NewPost, NewSubmission, Overrule
+from aarlab.server.lab import LAB, Lab
+from aarlab.server.limits import BodyLimit
+from aarlab.server.submissions import once, submit
+from aarlab.store import Rows
+
+log = logging.getLogger("aarlab.server")
+
+POSTS_EACH = 1000
+WAIT_MOST = 60.0
+FINAL = ("scored", "failed", "timed_out", "refused")
+
+Number = Annotated[int, Path(ge=1, le=MAX_ID)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+
+
+def create_app(lab: Lab) -> FastAPI:
+    """The service of one open lab. It starts no threads; the scorer is started beside it."""
+    app = FastAPI(title="aarlab", version="1", docs_url=None, redoc_url=None)
+    board = Board()
+    lab.watchers.append(board.changed)
+    app.state.lab, app.state.board, app.state.door = lab, board, Door(lab)
+    app.add_middleware(BodyLimit)
+    _add_errors(app)
+    _add_reading(app)
+    _add_submissions(app)
+    _add_forum(app)
+    _add_operator(app)
+    return app
+
+
+async def whoami(request: Request) -> Identity:
+    door: Door = request.app.state.door
+    return door.identity(request)
+
+
+Who = Annotated[Identity, Depends(whoami)]
+
+
+def _ready(data: bytes) -> Response:
+    return Response(data, media_type="application/json")
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(AarlabError)
+    async def known(_: Request, error: AarlabError) -> JSONResponse:
+        body = {"error": str(error), "kind": type(error).__name__}
+        if isinstance(error, MethodError):
+            body["reason"] = error.reason
+        return JSONResponse(body, error.http_status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"] if p not in ("body", "query", "path", "header"))
+        sentence = f"{where or 'the request'}: {first['msg']}"
+        return JSONResponse({"error": sentence, "kind": "InputError"}, 400)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = "UnknownName" if error.status_code == 404 else "InputError"
+        sentence = f"{request.method} {request.url.path}: {error.detail}"
+        return JSONResponse({"error": sentence, "kind": kind}, error.status_code)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"error": "the lab failed to answer; its log says why", "kind": "Infrastructure"}, 503)
+
+
+def _add_reading(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+    board: Board = app.state.board
+
+    @app.get("/v1/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok", "lab": lab.id}
+
+    @app.get("/v1/brief")
+    def brief(who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            return {**views.brief(lab, rows.researcher(who.name)), "ladder": views.ladder_view(lab, rows)}
+
+    @app.get("/v1/budget")
+    def budget(who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            return views.budget(lab, rows, who.name)
+
+    def make_leaderboard() -> tuple[str, Any]:
+        with lab.store.read() as rows:
+            return "", views.leaderboard(lab, rows)
+
+    @app.get("/v1/leaderboard")
+    async def leaderboard(who: Who) -> Response:
+        return _ready(board.get("leaderboard", "", make_leaderboard)[1])
+
+    def make_methods() -> tuple[str, Any]:
+        with lab.store.read() as rows:
+            found = [s for s in rows.submissions() if s.status == "scored" and s.researcher != LAB]
+        return "", {"methods": [views.method_view(s, lab.feedback) for s in found]}
+
+    @app.get("/v1/methods")
+    async def methods(who: Who) -> Response:
+        return _ready(board.get("methods", "", make_methods)[1])
+
+    @app.get("/v1/methods/{number}")
+    def method(number: Number, who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            found = _visible(rows, number, who, scored_for_all=True)
+        return {**views.method_view(found, lab.feedback), "source": lab.source(found.bundle_hash)}
+
+    @app.post("/v1/heartbeat")
+    def heartbeat(body: Heartbeat, who: Who) -> dict[str, Any]:
+        who.require_writer()
+        with lab.store.write() as rows:
+            values = {"state": body.state, "best_open_pgr": body.best_open_pgr, "trials": body.trials}
+            rows.set_researcher(who.name, heartbeat=lab.now(), **values)
+            person, phase = rows.researcher(who.name), lab.target(rows)
+        lab.changed("people")
+        assert person is not None
+        return {"stop": person.status == "stopped" or phase != "research", "phase": phase}
+
+
+def _visible(rows: Rows, number: int, who: Identity, scored_for_all: bool) -> Submission:
+    """A submission that `who` may see: their own, or once scored anybody's; the operator sees all."""
+    found = rows.submission(number)
+    mine = found is not None and (found.researcher == who.name or who.role == "operator")
+    if found is None or not (mine or (scored_for_all and found.status == "scored" and found.researcher != LAB)):
+        raise UnknownName(f"there is no submission {number} that you may see")
+    return found
+
+
+def _add_submissions(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+    board: Board = app.state.board
+
+    @app.post("/v1/submissions", status_code=201)
+    def new_submission(body: NewSubmission, who: Who, key: Key = None) -> dict[str, Any]:
+        who.require_writer()
+        return submit(lab, who, body, key)
+
+    @app.get("/v1/submissions")
+    def own_submissions(who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            found = rows.submissions(None if who.role == "operator" else who.name)
+        return {"submissions": [views.submission_view(s, lab.feedback) for s in found]}
+
+    def make_status(number: int) -> tuple[str, Any]:
+        with lab.store.read() as rows:
+            found = rows.submission(number)
+        if found is None:
+            raise UnknownName(f"there is no submission {number} that you may see")
+        return f"{found.researcher}:{found.status}", views.submission_view(found, lab.feedback)
+
+    @app.get("/v1/submissions/{number}")
+    async def status(
+        number: Number, who: Who, wait: Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)] = 0.0
+    ) -> Response:
+        end = time.monotonic() + min(wait, WAIT_MOST)
+        while True:
+            bell = board.bell
+            about, data = board.get("status", str(number), lambda: make_status(number))
+            owner, _, state = about.rpartition(":")
+            if owner != who.name and who.role != "operator":
+                raise UnknownName(f"there is no submission {number} that you may see")
+            left = end - time.monotonic()
+            if state in FINAL or left <= 0:
+                return _ready(data)
+            await board.wait(bell, left)
+
+
+def _add_forum(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.get("/v1/posts")
+    def posts(
+        who: Who,
+        search: Annotated[str, Query(max_length=200)] = "",
+        kind: PostKind | None = None,
+        since: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> dict[str, Any]:
+        """The newest `limit` posts that match, oldest first. `since`: the number of the last post you know."""
+        with lab.store.read() as rows:
+            found = rows.posts(search, kind, since, limit)
+            return {"posts": [views.post_view(lab, rows, p) for p in found]}
+
+    @app.get("/v1/posts/{number}")
+    def post(number: Number, who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            found = rows.post(number)
+            if found is None:
+                raise UnknownName(f"there is no post {number}")
+            replies = rows.posts(parent=number)
+            return {
+                **views.post_view(lab, rows, found),
+                "replies": [views.post_view(lab, rows, p) for p in replies],
+            }
+
+    @app.post("/v1/posts", status_code=201)
+    def new_post(body: NewPost, who: Who, key: Key = None) -> dict[str, Any]:
+        who.require_writer()
+
+        def work(rows: Rows) -> dict[str, Any]:
+            if rows.count_posts(who.name) >= POSTS_EACH:
+                raise BudgetSpent(f"you have made all your {POSTS_EACH} posts of this run")
+            if body.parent is not None and rows.post(body.parent) is None:
+                raise UnknownName(f"there is no post {body.parent} to reply to")
+            if body.submission is not None:
+                _visible(rows, body.submission, who, scored_for_all=True)
+            row = Post(0, who.name, body.kind, body.title, body.body, lab.now(), body.parent, body.submission)
+            return views.post_view(lab, rows, rows.add_post(row))
+
+        reply = once(lab, who, key, body.model_dump(), work)
+        lab.changed("posts")
+        return reply
+
+
+def _add_operator(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.get("/v1/run")
+    def run(who: Who) -> dict[str, Any]:
+        who.require_operator()
+        with lab.store.read() as rows:
+            return views.run_view(lab, rows)
+
+    @app.get("/v1/ledger")
+    def ledger(who: Who, since: Annotated[int, Query(ge=0, le=MAX_ID)] = 0) -> dict[str, Any]:
+        who.require_operator()
+        with lab.store.read() as rows:
+            return {"lines": [vars(line) for line in rows.lines() if line.number > since]}
+
+    @app.post("/v1/phase")
+    def phase(body: NewPhase, who: Who) -> dict[str, Any]:
+        who.require_operator()
+        with lab.store.write() as rows:
+            phases.ask_for(lab, rows, body.phase)
+        lab.changed("scores")
+        with lab.store.read() as rows:
+            return {"phase": lab.phase(rows), "target": lab.target(rows)}
+
+    @app.post("/v1/researchers/{name}/stop")
+    def stop(name: str, who: Who) -> dict[str, Any]:
+        who.require_operator()
+        with lab.store.write() as rows:
+            person = rows.researcher(name)
+            if person is None or person.role != "researcher":
+                raise UnknownName(f"there is no researcher {name!r}")
+            if person.status != "stopped":
+                rows.set_researcher(name, status="stopped")
+                lab.ledger.append(rows, "stop", {"researcher": name}, lab.now())
+        lab.changed("scores")
+        return {"name": name, "status": "stopped"}
+
+    @app.post("/v1/submissions/{number}/rank")
+    def overrule(number: Number, body: Overrule, who: Who) -> dict[str, Any]:
+        """The operator ranks or unranks a submission; the ledger keeps who was overruled and why."""
+        who.require_operator()
+        with lab.store.write() as rows:
+            found = _visible(rows, number, who, scored_for_all=False)
+            if found.researcher == LAB:
+                raise NotAllowed("baselines are not ranked")
+            rows.set_submission(number, ranked=body.ranked, remark=body.reason)
+            change = {"submission": number, "ranked": body.ranked, "remark": body.reason}
+            lab.ledger.append(rows, "overrule", change, lab.now())
+        lab.changed("scores")
+        return {"id": number, "ranked": body.ranked, "remark": body.reason}

@@ -1,0 +1,151 @@
+"""Making a lab folder: all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from aarlab import settings as settings_file
+from aarlab.errors import Infrastructure, InputError
+from aarlab.execution.check import check_source
+from aarlab.problems import base as problems
+from aarlab.problems.base import Problem
+from aarlab.records import ResearcherKind, ResearcherRow, Submission
+from aarlab.server.auth import token_hash
+from aarlab.server.lab import LAB, OPERATOR, VIEWER, Lab
+from aarlab.settings import Settings
+from aarlab.store import Rows, Store
+from aarlab.vault.feedback import Ladder
+from aarlab.vault.ledger import Ledger, digest, submission_body
+from aarlab.vault.normal import bundle_hash, normal_hash
+from aarlab.vault.store import create as create_vault
+from aarlab.vault.store import export_public, task_card, write_new
+from aarlab.w2s import methods
+
+RESERVED = (LAB, OPERATOR, VIEWER)
+
+
+def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None = None) -> dict[str, Any]:
+    """Make a lab folder and return its tokens: {"operator", "viewer", "researchers": {name: token}}.
+
+    packs: the problems the vault gets, `settings.problem` among them; by default every problem this package ships
+    (the others serve transfer). The folder must not exist or be empty; it appears complete or not at all.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; name a new folder, or go on with `aarlab resume {folder}`")
+    _check_names(settings)
+    packs = _all_problems(settings) if packs is None else packs
+    fresh = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
+    try:
+        fresh.mkdir(parents=True)
+        tokens = _fill(fresh, settings, packs)
+        os.replace(fresh, folder)
+    except OSError as error:
+        raise Infrastructure(
+            f"{folder}: the lab folder cannot be made ({error.strerror}); free space or choose another place"
+        ) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return tokens
+
+
+def _all_problems(settings: Settings) -> list[Problem]:
+    first = problems.load(settings.problem)
+    return [first, *(problems.load(n) for n in problems.names() if n != first.name)]
+
+
+def _check_names(settings: Settings) -> None:
+    for spec in settings.researchers:
+        if spec.name in RESERVED or not spec.name.replace("-", "").replace("_", "").isalnum() or len(spec.name) > 40:
+            raise InputError(
+                f"a researcher cannot be named {spec.name!r}; use up to 40 letters, digits, - and _, "
+                f"and none of {', '.join(RESERVED)}"
+            )
+
+
+def _fill(folder: Path, settings: Settings, packs: Sequence[Problem]) -> dict[str, Any]:
+    problem = next(p for p in packs if p.name == settings.problem)
+    for name, mode in (("run", 0o711), ("artifacts", 0o755), ("workspaces", 0o755), ("report", 0o755)):
+        (folder / name).mkdir()
+        (folder / name).chmod(mode)
+    settings_file.write(settings, folder / "lab.toml")
+    vault = create_vault(folder, packs, settings)
+    export_public(folder, problem)
+    tokens = _tokens(settings)
+    write_new(folder / "run" / "tokens.json", json.dumps(tokens, indent=1).encode(), 0o600)
+    write_new(folder / "lab.db", b"", 0o600)
+    store = Store(folder / "lab.db")
+    with store.write() as rows:
+        _first_rows(rows, settings, problem, tokens, Ledger(vault.key))
+    store.close()
+    lab = Lab(folder)
+    _queue_baselines(lab)
+    lab.changed("scores")
+    lab.close()
+    return tokens
+
+
+def _tokens(settings: Settings) -> dict[str, Any]:
+    return {
+        "operator": secrets.token_urlsafe(32),
+        "viewer": secrets.token_urlsafe(32),
+        "researchers": {spec.name: secrets.token_urlsafe(32) for spec in settings.researchers},
+    }
+
+
+def _first_rows(rows: Rows, settings: Settings, problem: Problem, tokens: Mapping[str, Any], ledger: Ledger) -> None:
+    now = time.time()
+    card = problem.of_role("feedback")[0]
+    ladder = Ladder.from_card(card, settings.scoring.step)
+    about = {
+        "id": secrets.token_hex(16),
+        "created": now,
+        "version": version("aarlab"),
+        "problem": problem.name,
+        "data_hash": problem.data_hash,
+    }
+    rows.set_meta("lab", about)
+    rows.set_meta("ladder", {"step": ladder.step, "start": ladder.start})
+    rows.set_meta("phase", "research")
+    rows.set_meta("target", "research")
+    rows.add_researcher(ResearcherRow(LAB, "scripted", "", role="lab"))
+    rows.add_researcher(
+        ResearcherRow(OPERATOR, "human", "", role="operator", token_hash=token_hash(tokens["operator"]))
+    )
+    rows.add_researcher(ResearcherRow(VIEWER, "human", "", role="viewer", token_hash=token_hash(tokens["viewer"])))
+    for spec in settings.researchers:
+        kind: ResearcherKind = spec.kind  # type: ignore[assignment]  # checked against the kinds by the settings
+        token = token_hash(tokens["researchers"][spec.name])
+        rows.add_researcher(ResearcherRow(spec.name, kind, spec.direction, token_hash=token))
+    body = {
+        **about,
+        "step": ladder.step,
+        "start": ladder.accuracy(ladder.start),
+        "rungs": ladder.rungs,
+        "answers": settings.budget.answers,
+        "researchers": [r.name for r in settings.researchers],
+        "cards": digest([task_card(c) for c in problem.tasks.values()]),
+    }
+    ledger.append(rows, "lab", body, now)
+
+
+def _queue_baselines(lab: Lab) -> None:
+    """The shown baselines, as submissions of the lab itself."""
+    for name in lab.feedback.baselines:
+        source = methods.source(name)
+        check_source(source)
+        lab.keep_artifact(source)
+        with lab.store.write() as rows:
+            now = lab.now()
+            row = rows.add_submission(
+                Submission(0, LAB, name, "queued", bundle_hash(source), normal_hash(source), now, ranked=lab.ranks)
+            )
+            rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "baseline", now)
+            lab.ledger.append(rows, "submission", submission_body(row), now)

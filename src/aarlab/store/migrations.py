@@ -1,0 +1,34 @@
+"""The schema, step by step. A database remembers how many steps it has seen; opening it runs the rest in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from aarlab.errors import InputError
+from aarlab.store.tables import metadata
+
+
+def first_tables(c: Connection) -> None:
+    metadata.create_all(c)
+
+
+STEPS: list[Callable[[Connection], None]] = [first_tables]
+"""Never edit a step that has shipped; append one."""
+
+
+def migrate(c: Connection) -> None:
+    """Bring the database to the newest schema, inside the caller's transaction."""
+    c.execute(text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))
+    seen = c.execute(text("SELECT version FROM schema_version")).scalar()
+    if seen is None:
+        c.execute(text("INSERT INTO schema_version VALUES (0)"))
+    done = int(seen or 0)
+    if done > len(STEPS):
+        raise InputError(
+            f"the database has schema {done} and this aarlab knows schemas up to {len(STEPS)}; use a newer aarlab"
+        )
+    for step in STEPS[done:]:
+        step(c)
+    c.execute(text("UPDATE schema_version SET version = :n"), {"n": len(STEPS)})

@@ -1,0 +1,90 @@
+"""Rows of evaluations (the queue) and of the scores they end in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from aarlab.records import Evaluation, Purpose, Score
+from aarlab.store import tables as t
+from aarlab.store.base import Base
+from aarlab.store.submissions import OPEN
+
+
+class ScoringRows(Base):
+    def add_evaluation(self, submission: int, problem: str, task: str, purpose: Purpose, now: float) -> bool:
+        """Queue one; False when it is there already."""
+        row = upsert(t.evaluations).values(
+            submission=submission, problem=problem, task=task, purpose=purpose, status="queued", created=now, failures=0
+        )
+        return self.c.execute(row.on_conflict_do_nothing()).rowcount == 1
+
+    def evaluation(self, number: int) -> Evaluation | None:
+        found = self.c.execute(select(t.evaluations).where(t.evaluations.c.id == number)).one_or_none()
+        return None if found is None else _evaluation(found)
+
+    def evaluations(self, purpose: Purpose | None = None) -> list[Evaluation]:
+        query = select(t.evaluations).order_by(t.evaluations.c.id)
+        if purpose is not None:
+            query = query.where(t.evaluations.c.purpose == purpose)
+        return [_evaluation(r) for r in self.c.execute(query)]
+
+    def queued(self) -> bool:
+        return (
+            self.c.execute(select(t.evaluations.c.id).where(t.evaluations.c.status == "queued").limit(1)).first()
+            is not None
+        )
+
+    def claim(self, lease: str, not_these: Iterable[int] = ()) -> Evaluation | None:
+        """Take the oldest queued evaluation under a lease, or None."""
+        e = t.evaluations.c
+        query = select(e.id).where(e.status == "queued", e.id.not_in(tuple(not_these))).order_by(e.id).limit(1)
+        number = self.c.execute(query).scalar()
+        if number is None:
+            return None
+        self.c.execute(update(t.evaluations).where(e.id == number).values(status="running", lease=lease))
+        return self.evaluation(number)
+
+    def finish(self, number: int, lease: str, **values: Any) -> bool:
+        """End or requeue a running evaluation; False when the lease is no longer held."""
+        e = t.evaluations.c
+        query = update(t.evaluations).where(e.id == number, e.lease == lease, e.status == "running")
+        return self.c.execute(query.values(lease=None, **values)).rowcount == 1
+
+    def requeue_running(self) -> list[Evaluation]:
+        """Put what a dead server left running back into the queue."""
+        e = t.evaluations.c
+        left = [_evaluation(r) for r in self.c.execute(select(t.evaluations).where(e.status == "running"))]
+        self.c.execute(update(t.evaluations).where(e.status == "running").values(status="queued", lease=None))
+        return left
+
+    def pending(self, *purposes: Purpose) -> int:
+        """Evaluations of these purposes (all purposes when none is named) that are not finished."""
+        e = t.evaluations.c
+        query = select(func.count()).where(e.status.in_(OPEN))
+        if purposes:
+            query = query.where(e.purpose.in_(purposes))
+        return int(self.c.execute(query).scalar_one())
+
+    def add_scores(self, scores: Iterable[Score]) -> None:
+        keep = ("evaluation", "seed_index", "accuracy", "pgr", "items", "cpu_seconds", "wall_seconds")
+        self.c.execute(insert(t.scores), [{k: getattr(s, k) for k in keep} for s in scores])
+
+    def scores(self, evaluation: int | None = None) -> list[Score]:
+        """Scores with what they belong to, by evaluation and seed."""
+        e, s = t.evaluations.c, t.scores
+        query = (
+            select(s, e.submission, e.task, e.problem, e.purpose)
+            .join(t.evaluations, e.id == s.c.evaluation)
+            .order_by(s.c.evaluation, s.c.seed_index)
+        )
+        if evaluation is not None:
+            query = query.where(s.c.evaluation == evaluation)
+        return [Score(**r._mapping) for r in self.c.execute(query)]
+
+
+def _evaluation(row: Row[Any]) -> Evaluation:
+    return Evaluation(**row._mapping)
