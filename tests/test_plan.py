@@ -91,8 +91,10 @@ def test_usage_survives_a_restart_and_a_clock_set_back(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "usage.json").read_text())["wall"] == {"ada": 3.0}
 
 
-def view(answers=0, pending=0, runs=None):
-    return {"cpu_seconds": runs or {}, "budget": {"answers_used": answers}, "pending": pending}
+def view(given=0, runs=None):
+    """What costs need of the service's view of a run."""
+    people = [{"name": n, "role": "researcher", "method_cpu_seconds": c} for n, c in (runs or {}).items()]
+    return {"researchers": people, "budget": {"answers": {"given": given}}}
 
 
 def test_costs_add_up():
@@ -109,7 +111,7 @@ def test_costs_add_up():
     ("budget", "used", "seen", "word"),
     [
         (Budget(minutes=1), usage.Usage(research_seconds=61), view(), "minutes"),
-        (Budget(answers=5), usage.Usage(), view(answers=5), "answers"),
+        (Budget(answers=5), usage.Usage(), view(given=5), "answers"),
         (Budget(cpu_hours=0.01), usage.Usage(cpu={"ada": 40.0}), view(), "CPU-hours"),
         (Budget(dollars=0.0001), usage.Usage(cpu={"ada": 40.0}), view(), "spent"),
     ],
@@ -122,8 +124,8 @@ def test_each_budget_ends_the_research(budget, used, seen, word):
     assert not costs.spent(chosen, idle, view(), costs.totals(chosen, idle, view()))
 
 
-def test_answers_still_in_the_queue_are_waited_for():
-    """The last reserved answer is given before the research phase ends."""
+def test_answers_only_promised_do_not_end_the_research():
+    """A reserved answer that is still being measured is waited for."""
     chosen = Settings(budget=Budget(answers=5))
-    waiting = view(answers=5, pending=1)
+    waiting = view(given=4)
     assert not costs.spent(chosen, usage.Usage(), waiting, costs.totals(chosen, usage.Usage(), waiting))

@@ -215,7 +215,7 @@ def problem_build(
     """
     from aarlab.fleet import packs
 
-    typer.echo(packs.build(name, out, from_scratch, fresh))
+    typer.echo(packs.build_pack(name, out, from_scratch, fresh))
 
 
 @ledger_app.command("verify")

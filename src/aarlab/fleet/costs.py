@@ -10,7 +10,7 @@ from aarlab.settings import Settings
 
 def totals(settings: Settings, usage: Usage, view: dict[str, Any]) -> dict[str, Any]:
     """CPU seconds and dollars per researcher (own process plus its method runs) and for the fleet."""
-    runs: dict[str, float] = view["cpu_seconds"]
+    runs = {r["name"]: float(r["method_cpu_seconds"]) for r in view["researchers"] if r["role"] != "operator"}
     names = sorted({*usage.cpu, *runs})
     per = {}
     for name in names:
@@ -34,7 +34,7 @@ def spent(settings: Settings, usage: Usage, view: dict[str, Any], total: dict[st
     budget = settings.budget
     if usage.research_seconds >= budget.minutes * 60:
         return f"{budget.minutes:g} minutes of research are over"
-    if view["budget"]["answers_used"] >= budget.answers and not view["pending"]:
+    if view["budget"]["answers"]["given"] >= budget.answers:
         return f"all {budget.answers} answers are used"
     if budget.cpu_hours and total["cpu_seconds"] >= budget.cpu_hours * 3600:
         return f"the fleet's {budget.cpu_hours:g} CPU-hours are used"

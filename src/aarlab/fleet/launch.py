@@ -44,18 +44,18 @@ def settings_for(problem: str, config: Path | None, **flags: Any) -> Settings:
 
 def run(settings: Settings, folder: Path | None) -> int:
     """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable."""
-    from aarlab.server.lab import create_lab
+    from aarlab.server.creation import create_lab
 
     lab = folder or plan.new_folder(settings.problem)
     plan.check_target(lab)
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
-    base.load(settings.problem, check=True)
-    pack = packs.fresh(settings.problem) if settings.fresh else None
+    first = base.load(settings.problem, packs.fresh(settings.problem) if settings.fresh else None)
+    others = [base.load(name) for name in base.names() if name != first.name]
     say(plan.describe(settings))
     if not sandbox.isolated:
         say("isolation is `process`: nothing is isolated and every score is marked unranked")
-    create_lab(lab, settings, packs={settings.problem: pack} if pack else {})
+    create_lab(lab, settings, [first, *others])
     plan.mark_latest(lab)
     return resume(lab.resolve())
 
@@ -95,10 +95,18 @@ def status(lab: Path) -> dict[str, Any]:
 
 
 def live_or_stored(lab: Path) -> dict[str, Any]:
+    """The operator's view of a run, whether or not its service is up."""
+    if holder(lab) is not None:
+        return spec.operator(lab).run()
     from aarlab.server.lab import Lab
+    from aarlab.server.views import run_view
 
-    with Lab.open(lab) as opened:
-        return opened.view()
+    opened = Lab(lab)
+    try:
+        with opened.store.read() as rows:
+            return run_view(opened, rows)
+    finally:
+        opened.close()
 
 
 def stop(lab: Path, name: str | None) -> str:
@@ -106,7 +114,7 @@ def stop(lab: Path, name: str | None) -> str:
     settings = settings_file.read(lab / "lab.toml")
     if name:
         spec.find(settings, name)
-        operator(lab).stop(name)
+        live(lab).stop(name)
         return f"{name} is stopped; the others go on"
     pid = holder(lab)
     if pid is None:
@@ -120,20 +128,18 @@ def stop(lab: Path, name: str | None) -> str:
     return f"stopped; go on with `aarlab resume {lab}`"
 
 
-def operator(lab: Path) -> LabClient:
-    """A client with the operator's token. Raises InputError when no server is up."""
+def live(lab: Path) -> LabClient:
+    """The operator's client of a running lab. Raises InputError when none runs."""
     if holder(lab) is None:
         raise InputError(f"{lab} is not running; start it with `aarlab resume {lab}`")
-    return LabClient(str(lab / "run" / "aarlab.sock"), spec.tokens(lab)["operator"])
+    return spec.operator(lab)
 
 
 def submit(lab: Path, file: Path, name: str, wait: float) -> dict[str, Any]:
     """Hand a method in as the person at the terminal."""
     if not file.is_file():
         raise InputError(f"{file}: no such file; give the path of a method file with `def run(task, seed)`")
-    if holder(lab) is None:
-        raise InputError(f"{lab} is not running, so nothing can be scored; start it with `aarlab resume {lab}`")
-    client = LabClient(str(lab / "run" / "aarlab.sock"), spec.tokens(lab)["human"])
+    client = live(lab)
     row = client.submit(name or file.stem, file.read_text("utf-8"))
     return client.wait(row["id"], wait)
 

@@ -56,19 +56,26 @@ def print_once(view: dict[str, Any]) -> None:
 
 def line(view: dict[str, Any]) -> str:
     """The run in one line."""
-    budget = view["budget"]
+    answers = view["budget"]["answers"]
     left = f", {clock(view['seconds_left'])} left" if view["phase"] == "research" else ""
+    done, total = runs(view)
     return (
-        f"{PHASES[view['phase']]}: {best(view)}, answers {budget['answers_used']}/{budget['answers']}, "
-        f"{view['pending']} runs waiting, ${view['usage']['dollars']:.3f}{left}"
+        f"{PHASES[view['phase']]}: {best(view)}, answers {answers['given']}/{answers['total']}, "
+        f"{done}/{total} method runs done, ${view['usage']['dollars']:.3f}{left}"
     )
 
 
+def runs(view: dict[str, Any]) -> tuple[int, int]:
+    """Evaluations finished and all that are known, over all purposes."""
+    parts = view["progress"].values()
+    return sum(p["scored"] + p["failed"] for p in parts), sum(p["total"] for p in parts)
+
+
 def best(view: dict[str, Any]) -> str:
-    top = view["best"]
+    top = view["best_feedback"]
     if not top:
-        return "no verified record yet"
-    return f"best verified PGR {top['pgr']:.2f} (#{top['submission']} by {top['researcher']})"
+        return "nothing verified yet"
+    return f"best verified PGR {top['pgr']:.2f} (#{top['id']} by {top['researcher']})"
 
 
 def clock(seconds: float) -> str:
@@ -78,7 +85,7 @@ def clock(seconds: float) -> str:
 def table(view: dict[str, Any]) -> Group:
     """The whole view as a terminal table."""
     head = Text.assemble(
-        (f"{view['problem']}  ", "bold"), f"{PHASES[view['phase']]}  ·  ", (best(view), "bold green"),
+        (f"{view['problem']['name']}  ", "bold"), f"{PHASES[view['phase']]}  ·  ", (best(view), "bold green"),
         f"  ·  ${view['usage']['dollars']:.3f}",
     )  # fmt: skip
     rows = Table(box=None, pad_edge=False, header_style="dim")
@@ -87,22 +94,23 @@ def table(view: dict[str, Any]) -> Group:
     for title in ("tried", "best open", "sent", "verified", "CPU s"):
         rows.add_column(title, justify="right")
     for r in view["researchers"]:
-        rows.add_row(*_researcher(view, r))
+        if r["role"] == "researcher":
+            rows.add_row(*_researcher(view, r))
     return Group(head, _bars(view), rows)
 
 
 def _bars(view: dict[str, Any]) -> Table:
     """Answers and bits; time left, or evaluations left once research is over."""
-    budget = view["budget"]
-    used, all_ = budget["answers_used"], budget["answers"]
-    bits = f"{budget['bits']:.0f} of at most {budget['bits_bound']:.0f} bits released"
+    used, all_ = view["budget"]["answers"]["given"], view["budget"]["answers"]["total"]
+    bits = view["budget"]["bits"]
+    bits = f"at most {bits['released_at_most']:.0f} bits released, {bits['bound_of_the_run']:.0f} over the run"
     bars = Table.grid(padding=(0, 2))
     bars.add_row("answers", ProgressBar(all_, used, width=30), f"{used}/{all_}", bits)
     if view["phase"] == "research":
-        total, left = view["seconds_total"], view["seconds_left"]
+        total, left = view["settings"]["budget"]["minutes"] * 60, view["seconds_left"]
         bars.add_row("time", ProgressBar(total, total - left, width=30), f"{clock(left)} left", "")
     else:
-        done, total = view["evaluations_done"], view["evaluations_done"] + view["pending"]
+        done, total = runs(view)
         bars.add_row("runs", ProgressBar(max(1, total), done, width=30), f"{done}/{total}", "")
     return bars
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from aarlab.client import LabClient
-from aarlab.errors import AarlabError, Infrastructure
+from aarlab.errors import Infrastructure
 from aarlab.fleet import costs, spec
 from aarlab.fleet.usage import UsageFile
 from aarlab.sandbox.base import Sandbox, SandboxProcess
@@ -54,11 +54,9 @@ class Server:
         deadline = time.monotonic() + SERVER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             if (self.lab / "run" / "server.json").is_file():
-                client = LabClient(str(self.lab / "run" / "aarlab.sock"), spec.tokens(self.lab)["operator"])
-                with contextlib.suppress(AarlabError):
-                    client.health()
-                    self.client = client
-                    return client
+                self.client = spec.operator(self.lab)
+                self.client.health()
+                return self.client
             time.sleep(0.05)
         raise Infrastructure(f"the lab service did not start: {self.last_words()} (log: {self.log})")
 
@@ -115,7 +113,7 @@ class Worker:
     def watch(self) -> None:
         """Notice an end or a stall and plan the restart; a clean exit is final."""
         if self.process is None:
-            if self.state == "restarting" and time.monotonic() >= self.next_start:
+            if self.state in ("waiting", "restarting") and time.monotonic() >= self.next_start:
                 self.start()
             return
         code = self.process.poll()
@@ -159,11 +157,7 @@ class Supervisor:
         """Work until the lab is done (True) or a signal asks to stop (False)."""
         handlers = {s: signal.signal(s, self._signalled) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            client = self.server.start()
-            view = client.run()
-            if view["phase"] == "research":
-                for worker in self.workers:
-                    worker.start()
+            view = self.server.start().run()
             while not self.stopping and view["phase"] != "done":
                 time.sleep(TICK)
                 view = self._tick()
@@ -184,23 +178,21 @@ class Supervisor:
     def _tick(self) -> dict[str, Any]:
         client = self._server()
         view = client.run()
-        researching = view["phase"] == "research"
+        researching = view["target"] == "research"
         self.usage.tick(researching)
         for worker in self.workers:
             self.usage.add(worker.one.name, *worker.account())
             self.usage.usage.restarts[worker.one.name] = worker.restarts
         totals = costs.totals(self.settings, self.usage.usage, view)
+        left = max(0.0, self.settings.budget.minutes * 60 - self.usage.usage.research_seconds)
         if researching:
+            client.clock(left)
             self._watch(view, totals)
             if reason := costs.spent(self.settings, self.usage.usage, view, totals):
                 self._end_research(client, reason)
-        elif not view["pending"]:
-            client.phase({"record": "transfer", "transfer": "done"}[view["phase"]], "evaluations finished")
         self._save()
-        view = client.run()
-        left = max(0.0, self.settings.budget.minutes * 60 - self.usage.usage.research_seconds)
-        client.clock(left if researching else 0.0)
-        self.show({**view, "usage": totals, "seconds_left": left, "workers": self._states()})
+        states = {w.one.name: w.state for w in self.workers}
+        self.show({**view, "usage": totals, "seconds_left": left, "workers": states})
         return view
 
     def _server(self) -> LabClient:
@@ -227,12 +219,10 @@ class Supervisor:
                 worker.watch()
 
     def _end_research(self, client: LabClient, reason: str) -> None:
+        """No more submissions: the lab measures the finalists, then the winner elsewhere, by itself."""
         for worker in self.workers:
             worker.stop("finished")
-        client.phase("record", reason)
-
-    def _states(self) -> dict[str, str]:
-        return {w.one.name: w.state for w in self.workers}
+        client.phase("done", reason)
 
     def _save(self) -> None:
         if time.monotonic() - self._saved > 2:

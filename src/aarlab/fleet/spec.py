@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from aarlab.client import LabClient
 from aarlab.errors import UnknownName
 from aarlab.sandbox.base import Limits, SandboxSpec
 from aarlab.sandbox.library import PYTHON, library_binds
@@ -14,10 +16,15 @@ ADDRESS = "/run/aarlab.sock"
 DATA = "/data"
 
 
-def tokens(lab: Path) -> dict[str, str]:
-    """Every researcher's token and the operator's, by name."""
-    found: dict[str, str] = json.loads((lab / "run" / "tokens.json").read_text())
+def tokens(lab: Path) -> dict[str, Any]:
+    """{"operator": token, "viewer": token, "researchers": {name: token}}."""
+    found: dict[str, Any] = json.loads((lab / "run" / "tokens.json").read_text())
     return found
+
+
+def operator(lab: Path) -> LabClient:
+    """A client of the lab's service with the operator's rights."""
+    return LabClient(lab / "run" / "aarlab.sock", tokens(lab)["operator"])
 
 
 def find(settings: Settings, name: str) -> ResearcherSpec:
@@ -38,7 +45,7 @@ def researcher_spec(lab: Path, settings: Settings, one: ResearcherSpec, argv: tu
     index = settings.researchers.index(one)
     env = {
         "AARLAB_ADDRESS": ADDRESS,
-        "AARLAB_TOKEN": tokens(lab)[one.name],
+        "AARLAB_TOKEN": tokens(lab)["researchers"][one.name],
         "AARLAB_DATA": DATA,
         "AARLAB_KIND": one.kind,
         "AARLAB_NAME": one.name,
