@@ -44,7 +44,8 @@ class UnknownName(InputError):
 class MethodError(InputError):
     """A method file, or what it returned, breaks the contract.
 
-    `reason` is one of `REASONS`: the only word about the failure that leaves a run on hidden data.
+    `reason` is one of `REASONS`: the only word about the failure that leaves a run on hidden data. `detail` is the
+    method's traceback, for operators and for runs on open tasks.
     """
 
     http_status = 422
@@ -53,11 +54,12 @@ class MethodError(InputError):
         "timed-out", "out-of-memory", "crashed", "forbidden",
     )  # fmt: skip
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, detail: str = "") -> None:
         if reason not in self.REASONS:
             raise ValueError(f"unknown MethodError reason {reason!r}")
         super().__init__(message)
         self.reason = reason
+        self.detail = detail
 
 
 class ConfigError(InputError):
