@@ -14,8 +14,11 @@ from aarlab.problems.w2s_code.pieces import SLOTS, Family, Spec
 
 CANDIDATES = 6
 """Candidates drawn for a specification; equal texts count once."""
-FAULTS = {"compact": 0.43, "loop": 0.49, "functional": 0.57, "stepwise": 0.52}
+FAULTS = {"compact": 0.39, "loop": 0.45, "functional": 0.53, "stepwise": 0.47}
 """How often each author means something else than the docstring says. The rates overlap in what tests find."""
+
+SINGLE = 0.5
+"""Share of faulty candidates with one wrong piece; the others have two."""
 
 
 @dataclass(frozen=True)
@@ -39,37 +42,25 @@ def share(spec: Spec) -> float:
 def draw_specs(family: Family, count: int, rng: Random, within: tuple[float, float] = (0.0, 1.0)) -> list[Spec]:
     """`count` different specifications whose `share` falls `within` the half-open range."""
     pool = [s for s in family.specs() if within[0] <= share(s) < within[1]]
-    plain = next(iter(family.source))
-    weight = {True: family.plain_source, False: (1 - family.plain_source) / max(1, len(family.source) - 1)}
     # Specifications with many constants would crowd out the rest: a constant's share is that of its piece.
-    order = sorted(
-        pool,
-        key=lambda s: rng.random() ** (max(1, len(family.keep[s.keep].constants)) / weight[s.source == plain]),
-        reverse=True,
-    )
+    order = sorted(pool, key=lambda s: rng.random() ** max(1, len(family.keep[s.keep].constants)), reverse=True)
     return order[:count]
 
 
 def faulty(family: Family, spec: Spec, rng: Random) -> Spec:
-    """Another specification of the family that differs from `spec` in one piece or in the constant."""
-    slots = [s for s in SLOTS if len(getattr(family, s)) > 1]
-    weights = [{"source": 0.6, "keep": 2.0, "take": 1.5, "reduce": 1.5}[s] for s in slots]
+    """Another specification of the family: one or two pieces differ, or one piece and the constant."""
     while True:
-        slot = rng.choices(slots, weights)[0]
-        table = getattr(family, slot)
-        changed = replace(spec, **{slot: rng.choice([name for name in table if name != getattr(spec, slot)])})
-        if slot == "keep":
-            constants = family.keep[changed.keep].constants
-            changed = replace(changed, k=_constant(constants, spec.k, rng))
+        changed = spec
+        for slot in rng.sample(SLOTS, 1 if rng.random() < SINGLE else 2):
+            others = [name for name in getattr(family, slot) if name != getattr(spec, slot)]
+            changed = replace(changed, **{slot: rng.choice(others)})
+        constants = family.keep[changed.keep].constants
+        if constants and changed.k not in constants:
+            changed = replace(changed, k=rng.choice(constants))
+        if not constants:
+            changed = replace(changed, k=None)
         if family.sensible(changed.take, changed.reduce):
             return changed
-
-
-def _constant(constants: Sequence[object], old: object, rng: Random) -> object:
-    """The specification's own constant where the other piece can have it."""
-    if not constants:
-        return None
-    return old if old in constants else rng.choice(list(constants))
 
 
 def normal_body(text: str) -> str:

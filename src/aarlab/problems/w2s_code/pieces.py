@@ -1,19 +1,19 @@
 """What specifications are made of: interchangeable pieces, each with its words, its code and its meaning.
 
-A specification chooses one piece of each kind: which elements (`source`), which of them (`keep`), what is taken of each
-(`take`) and what is made of all (`reduce`). Words make the docstring, code makes candidate bodies, and `mean`, plain
+A specification chooses one piece of each kind: which elements (`keep`), what is taken of each (`take`) and what is made
+of all (`reduce`). Words make the docstring, code makes candidate bodies, and `mean`, plain
 Python functions that never see any candidate, makes the reference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 Slot = str
-SLOTS: tuple[Slot, ...] = ("source", "keep", "take", "reduce")
+SLOTS: tuple[Slot, ...] = ("keep", "take", "reduce")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ class Spec:
     """One specification, by the names of its pieces and its constant. Its `key` is the same wherever it is drawn."""
 
     family: str
-    source: str
     keep: str
     take: str
     reduce: str
@@ -62,41 +61,39 @@ class Spec:
 
     @property
     def key(self) -> str:
-        return f"{self.family}/{self.source}/{self.keep}/{self.take}/{self.reduce}/{self.k}"
+        return f"{self.family}/{self.keep}/{self.take}/{self.reduce}/{self.k}"
 
 
 @dataclass(frozen=True)
 class Family:
     """Functions of one kind: tables of pieces, and how an input is drawn.
 
-    `names` are the element's names that loops choose from (one inner tuple has a name for each part of the element);
-    `tuple_access` replaces the parts of an element in a lambda that takes it whole. `sentence` joins the words.
+    `source` is the code of what loops run over, `elements` the same as a function. `names` are the element's names that
+    authors choose from, one for each part of an element. `sentence` joins the words into a docstring.
     """
 
     name: str
     parameter: str
     sentence: str
+    source: str
+    elements: Callable[[Any], list[Any]]
     names: tuple[tuple[str, ...], ...]
-    source: dict[str, Piece]
     keep: dict[str, Piece]
     take: dict[str, Piece]
     reduce: dict[str, Reduction]
     draw_input: Callable[[Random, Any], Any]
     edge_inputs: Callable[[Any], list[Any]]
-    constants: tuple[Any, ...] = ()  # what a faulty candidate may put where its specification has no constant
-    plain_source: float = 0.6  # share of specifications with the first source
-    results: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(RESULT_NAMES))
 
     def specs(self) -> list[Spec]:
         """Every specification of this family, in a fixed order."""
-        found = []
-        for source in self.source:
-            for keep, piece in self.keep.items():
-                for take in self.take:
-                    for name in self.reduce:
-                        if self.sensible(take, name):
-                            found += [Spec(self.name, source, keep, take, name, k) for k in piece.constants or (None,)]
-        return found
+        return [
+            Spec(self.name, keep, take, reduce, k)
+            for keep, piece in self.keep.items()
+            for take in self.take
+            for reduce in self.reduce
+            if self.sensible(take, reduce)
+            for k in piece.constants or (None,)
+        ]
 
     def sensible(self, take: str, reduce: str) -> bool:
         """Whether a reduction is defined for what a take yields, and the take matters (to a count it does not)."""
@@ -106,7 +103,6 @@ class Family:
 
     def docstring(self, spec: Spec) -> str:
         words = self.sentence.format(
-            source=self.source[spec.source].words,
             keep=self.keep[spec.keep].words.format(k=spec.k),
             take=self.take[spec.take].words,
             reduce=self.reduce[spec.reduce].words,
@@ -115,22 +111,22 @@ class Family:
 
     def reference(self, spec: Spec) -> Callable[[Any], Any]:
         """The specification as a function. It may raise where the specification says nothing (largest of none)."""
-        source, keep, take = self.source[spec.source], self.keep[spec.keep], self.take[spec.take]
-        reduction = self.reduce[spec.reduce]
+        keep, take, reduction = self.keep[spec.keep], self.take[spec.take], self.reduce[spec.reduce]
 
         def run(value: Any) -> Any:
-            kept = [e for e in source.mean(value) if keep.mean(e, spec.k)]
+            kept = [e for e in self.elements(value) if keep.mean(e, spec.k)]
             return reduction.mean([take.mean(e) for e in kept])
 
         return run
 
 
 RESULT_NAMES: dict[str, tuple[str, ...]] = {
-    "out": ("out", "result", "values"),
-    "total": ("total", "acc", "s_"),
-    "kept": ("kept", "chosen", "items"),
-    "best": ("best", "found", "current"),
+    "out": ("out", "result"),
+    "total": ("total", "acc"),
+    "kept": ("kept", "chosen"),
+    "best": ("best", "found"),
 }
+"""Names of the variables that hold results, for authors to choose from."""
 
 
 def longest(values: list[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from textwrap import indent
 
-from aarlab.problems.w2s_code.pieces import Family, Reduction, Spec
+from aarlab.problems.w2s_code.pieces import RESULT_NAMES, Family, Reduction, Spec
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Parts:
 
 def parts(family: Family, spec: Spec, rng: Random, element: tuple[str, ...] | None = None) -> Parts:
     """Choose among the ways to write each piece. `spec` is what the candidate computes, faulty or not."""
-    names = {kind: rng.choice(choices) for kind, choices in family.results.items()}
+    names = {kind: rng.choice(choices) for kind, choices in RESULT_NAMES.items()}
     element = element or rng.choice(family.names)
     slots = {"x": element[0], "v": element[-1], "k": spec.k}
     return Parts(
-        source=rng.choice(family.source[spec.source].code),
+        source=family.source,
         element=element,
         keep=rng.choice(family.keep[spec.keep].code).format(**slots),
         take=rng.choice(family.take[spec.take].code).format(**slots),
