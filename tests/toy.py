@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from aarlab.errors import AarlabError, MethodError
-from aarlab.execution.local import MethodRun, RunResult
+from aarlab.execution.base import MethodRun, RunResult
 from aarlab.problems import base as problems
 from aarlab.problems import pack
 from aarlab.problems.base import Problem, TaskCard

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
+from aarlab.execution.check import MOST_BYTES
 from aarlab.records import PostKind
 
 MAX_ID = 2**53
-METHOD_BYTES = 64_000
 POST_BYTES = 100_000
 
 
@@ -37,7 +37,7 @@ class NewSubmission(Body):
     """A method file and what its researcher says of it."""
 
     name: Annotated[Text, Field(min_length=1, max_length=200)]
-    source: Annotated[str, Field(max_length=8 * METHOD_BYTES)]  # the door check states the true limit in bytes
+    source: Annotated[str, Field(max_length=8 * MOST_BYTES)]  # the door check states the true limit in bytes
     parent: Id | None = None
     claimed_pgr: Claim | None = None
     track: Annotated[Text, Field(max_length=40)] = "inductive"

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from aarlab import settings as settings_file
 from aarlab.errors import Infrastructure, InputError
-from aarlab.execution.check import check_source
+from aarlab.execution.check import check_source, normalise
 from aarlab.problems import base as problems
 from aarlab.problems.base import Problem
 from aarlab.records import ResearcherKind, ResearcherRow, Submission
@@ -24,7 +24,6 @@ from aarlab.settings import Settings
 from aarlab.store import Rows, Store
 from aarlab.vault.feedback import Ladder
 from aarlab.vault.ledger import Ledger, digest, submission_body
-from aarlab.vault.normal import bundle_hash, normal_hash
 from aarlab.vault.store import create as create_vault
 from aarlab.vault.store import export_public, task_card, write_new
 from aarlab.w2s import methods
@@ -63,6 +62,10 @@ def _all_problems(settings: Settings) -> list[Problem]:
 
 def _check_names(settings: Settings) -> None:
     for spec in settings.researchers:
+        if spec.kind not in get_args(ResearcherKind):
+            raise InputError(
+                f"researcher {spec.name} is of kind {spec.kind!r}; known kinds: {', '.join(get_args(ResearcherKind))}"
+            )
         if spec.name in RESERVED or not spec.name.replace("-", "").replace("_", "").isalnum() or len(spec.name) > 40:
             raise InputError(
                 f"a researcher cannot be named {spec.name!r}; use up to 40 letters, digits, - and _, "
@@ -121,9 +124,8 @@ def _first_rows(rows: Rows, settings: Settings, problem: Problem, tokens: Mappin
     )
     rows.add_researcher(ResearcherRow(VIEWER, "human", "", role="viewer", token_hash=token_hash(tokens["viewer"])))
     for spec in settings.researchers:
-        kind: ResearcherKind = spec.kind  # type: ignore[assignment]  # checked against the kinds by the settings
         token = token_hash(tokens["researchers"][spec.name])
-        rows.add_researcher(ResearcherRow(spec.name, kind, spec.direction, token_hash=token))
+        rows.add_researcher(ResearcherRow(spec.name, cast(ResearcherKind, spec.kind), spec.direction, token_hash=token))
     body = {
         **about,
         "step": ladder.step,
@@ -141,11 +143,11 @@ def _queue_baselines(lab: Lab) -> None:
     for name in lab.feedback.baselines:
         source = methods.source(name)
         check_source(source)
-        lab.keep_artifact(source)
+        bundle = lab.keep_artifact(source)
         with lab.store.write() as rows:
             now = lab.now()
             row = rows.add_submission(
-                Submission(0, LAB, name, "queued", bundle_hash(source), normal_hash(source), now, ranked=lab.ranks)
+                Submission(0, LAB, name, "queued", bundle, normalise(source), now, ranked=lab.ranks)
             )
             rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "baseline", now)
             lab.ledger.append(rows, "submission", submission_body(row), now)

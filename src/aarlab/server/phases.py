@@ -69,7 +69,7 @@ def _queue(lab: Lab, rows: Rows, submissions: list[int], tasks: list[tuple[str, 
     assert purpose in ("record", "transfer")
     for problem, task in tasks:
         for number in submissions:
-            rows.add_evaluation(number, problem, task, purpose, lab.now())  # type: ignore[arg-type]
+            rows.add_evaluation(number, problem, task, purpose, lab.now())
 
 
 def finalists(lab: Lab, rows: Rows) -> list[int]:

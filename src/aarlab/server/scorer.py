@@ -16,10 +16,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from aarlab.errors import AarlabError, Infrastructure, MethodError
-from aarlab.execution.local import MethodRun, RunResult
+from aarlab.execution.base import Executor, MethodRun
 from aarlab.records import Evaluation
 from aarlab.server import phases, results
 from aarlab.server.lab import Lab
@@ -31,14 +30,6 @@ QUANTUM = 1.0
 
 PAUSE = 0.25
 """First wait after an infrastructure failure, in seconds; it doubles with each."""
-
-
-class Executor(Protocol):
-    """Where methods run (aarlab.execution)."""
-
-    def run(self, run: MethodRun) -> RunResult: ...
-
-    def close(self) -> None: ...
 
 
 class Scorer:

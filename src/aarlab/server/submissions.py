@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aarlab.errors import BudgetSpent, InputError, NotAllowed, UnknownName
-from aarlab.execution.check import check_source
+from aarlab.execution.check import check_source, normalise
 from aarlab.records import Submission
 from aarlab.server.auth import Identity
 from aarlab.server.bodies import NewSubmission
@@ -15,7 +15,6 @@ from aarlab.server.views import submission_view
 from aarlab.store import Rows
 from aarlab.vault.feedback import HARD_TOP
 from aarlab.vault.ledger import digest, submission_body, verdict_body
-from aarlab.vault.normal import bundle_hash, normal_hash
 
 UNRANKED_PROCESS = "not ranked: this lab runs methods without isolation"
 UNRANKED_TOP = (
@@ -27,22 +26,21 @@ UNRANKED_TOP = (
 def submit(lab: Lab, who: Identity, body: NewSubmission, key: str | None) -> dict[str, Any]:
     """Take one submission in. Raises MethodError, BudgetSpent or NotAllowed with nothing written."""
     check_source(body.source)
-    normal = normal_hash(body.source)
+    normal = normalise(body.source)
     earlier = lab.earlier()
 
     def work(rows: Rows) -> dict[str, Any]:
         _check_right(lab, rows, who, body)
         now = lab.now()
         original = rows.same_method(normal, exclude=LAB)
+        if original is None:
+            lab.budget(rows).check(rows.answers_taken(), who.name)
         remark = _remark(lab, rows, earlier.answers if earlier else 0)
         row = Submission(
-            id=0, researcher=who.name, name=body.name, status="queued", bundle_hash=bundle_hash(body.source),
+            id=0, researcher=who.name, name=body.name, status="queued", bundle_hash=lab.keep_artifact(body.source),
             normal_hash=normal, created=now, parent=body.parent, track=body.track, claimed_pgr=body.claimed_pgr,
             note=body.note, repeat_of=original.id if original else None, ranked=not remark, remark=remark,
         )  # fmt: skip
-        if original is None:
-            lab.budget(rows).check(rows.answers_taken(), who.name)
-        lab.keep_artifact(body.source)
         row = rows.add_submission(row)
         lab.ledger.append(rows, "submission", submission_body(row), now)
         if original is None:

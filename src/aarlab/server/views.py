@@ -6,6 +6,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
+from aarlab.execution.check import MOST_BYTES
 from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Post, ResearcherRow, Score, Submission
 from aarlab.server.lab import LAB, Lab
@@ -145,7 +146,7 @@ def brief(lab: Lab, person: ResearcherRow | None) -> Json:
             "seeds": lab.settings.scoring.seeds,
             "timeout_per_seed": lab.settings.scoring.timeout,
             "memory_mb": lab.settings.isolation.memory_mb,
-            "method_bytes": 64_000,
+            "method_bytes": MOST_BYTES,
         },
     }
 

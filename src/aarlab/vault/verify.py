@@ -117,7 +117,9 @@ class _Check:
         if broken:
             yield broken
         yield from self._cut_off()
-        overruled = {x.body["submission"]: x.body for x in self.lines if x.kind == "overrule"}
+        overruled: dict[int, dict[str, Any]] = {
+            x.body["submission"]: x.body for x in self.lines if x.kind == "overrule"
+        }
         for line in self.lines:
             yield from self._line(line, overruled)
         yield from self._unannounced()
