@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rich.progress import Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from aarlab.errors import InputError
 from aarlab.problems import base, build
 
 
-def report_build(name: str, out: Path | None, from_scratch: bool, fresh: bool) -> str:
+def build_pack(name: str, out: Path | None, from_scratch: bool, fresh: bool) -> str:
     """Rebuild a pack and compare it with the shipped one (`--from-scratch`), or draw new items (`--fresh`)."""
     shipped = base.load(name, check=True)
     if not (from_scratch or fresh):
         raise InputError(f"say what to build: `aarlab problem build {name} --from-scratch` or `--fresh`")
     target = out or Path("cache") / name
-    with bar() as progress:
-        build.build(name, target, fresh=fresh, progress=progress)
-    if fresh:
-        return f"{target}: a fresh pack; run it with a lab.toml or `aarlab run {name} --fresh`"
-    return str(build.compare(target, shipped.folder))
+    with bars() as progress:
+        built = build.build(name, target, fresh=fresh, progress=progress)
+    return str(built) if fresh else f"{built}\n{build.compare(target, shipped.folder)}"
 
 
 def fresh(name: str) -> Path:
-    """A new secret pack in a private temporary folder; the lab moves it into its vault."""
+    """A new secret pack in a private temporary folder; the lab copies it into its vault."""
     target = Path(tempfile.mkdtemp(prefix="aarlab-fresh-"))
-    with bar() as progress:
+    with bars() as progress:
         build.build(name, target, fresh=True, progress=progress)
     return target
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """One progress bar per step of a build, each with the time left."""
+    columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def step(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=total)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield step
