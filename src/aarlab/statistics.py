@@ -3,7 +3,8 @@
 What is uncertain in a PGR, and how each part enters the intervals here:
 
 - **Items.** The test items are a sample, and items of one group (a problem, a specification) rise and fall together.
-  Whole groups are reweighted (Bayesian cluster bootstrap, Rubin 1981), so a group counts as one observation, however many items it has.
+  Whole groups are reweighted (Bayesian bootstrap, Rubin 1981), so a group counts as one observation, however many
+  items it has.
 - **Seeds.** A seed redraws teacher, training items and order. With a handful of seeds, resampling them understates
   their spread, so the mean over seeds is spread by Student's t with (seeds - 1) degrees of freedom instead.
 - **Floor and ceiling.** They are means over seeds of their own; each is redrawn with its standard error.
@@ -159,7 +160,7 @@ def _draws(values: Array, codes: NDArray[np.intp], draws: int, rng: np.random.Ge
         block = min(500, draws - start)
         share = rng.standard_exponential((block, count), np.float32)
         means[start : start + block] = (share @ sums) / (share @ sizes)
-    out: Array = middle + (means - middle) * math.sqrt(count / (count - 1))
+    out: Array = middle + (means - middle) * math.sqrt((count + 1) / (count - 1))
     if np.allclose(sums, middle * sizes, atol=1e-12):
         # All groups alike: reweighting shows no spread. The rule of three instead: 3 / groups is the 95 % bound.
         doubt = rng.exponential(1 / count, draws)

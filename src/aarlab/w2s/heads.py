@@ -39,12 +39,18 @@ def logit(p: ArrayLike, edge: float = 1e-4) -> Floats:
 
 
 def fit_logistic(
-    a: Floats, targets: Floats, weights: Floats, ridge: float, iterations: int = 60, start: Floats | None = None
+    a: Floats,
+    targets: Floats,
+    weights: Floats,
+    ridge: float,
+    iterations: int = 60,
+    start: Floats | None = None,
+    intercept: bool = True,
 ) -> Floats:
     """Minimise sum_i w_i CE(y_i, a_i . coef + b) + ridge * |coef|^2 by L-BFGS; gives (coef, b), shape (d + 1,).
 
     a: (n, d), columns roughly standardised. targets, weights: (n,), weights summing to 1. start: (d + 1,), a good
-    first guess (an earlier head of the same columns). The intercept is not penalised.
+    first guess (an earlier head of the same columns). The intercept is not penalised; without one, b stays 0.
     """
     d = a.shape[1]
     weights64 = weights.astype(np.float64)  # sums of n small terms: the line search needs their last digits
@@ -58,11 +64,11 @@ def fit_logistic(
         grad = np.empty(d + 1, np.float32)
         np.dot(residual, a, out=grad[:d])
         grad[:d] += two * coef
-        grad[d] = residual.sum()
+        grad[d] = residual.sum() if intercept else 0
         return float(value), grad
 
     first = np.zeros(d + 1, np.float32) if start is None else start.astype(np.float32)
-    if start is None:
+    if start is None and intercept:
         share = float(np.clip(np.dot(weights, targets), 1e-3, 1 - 1e-3))
         first[d] = np.log(share / (1 - share))
     return _descend(loss, first, iterations)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,13 @@ class TaskInputs:
     def __len__(self) -> int:
         return len(self.zero_shot)
 
+    @cached_property
+    def exclusive(self) -> bool:
+        """Whether every answer is a number, so that of the distinct answers of one group at most one is right."""
+        return self.answers is not None and all(_NUMBER.fullmatch(a.strip()) for a in set(self.answers))
+
     def features(self, index: Ints, layer: str) -> Floats:
+        """The features of some items, float32 (len(index), width)."""
         block = self.layers[layer]
         if self.pairs is None:
             return block.rows(index)
@@ -159,6 +169,12 @@ class Items(Sequence[int]):
         if self._inputs.answers is None:
             return None
         return [self._inputs.answers[i] for i in self._rows]
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether distinct answers in one group exclude each other: two results of one sum do, two texts that may do
+        the same thing do not. True where every answer is a number."""
+        return self._inputs.exclusive
 
     @property
     def paired(self) -> bool:
