@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import toy
 from fastapi.testclient import TestClient
 
+import toy
 from aarlab.execution.base import Executor
 from aarlab.problems.base import Problem
 from aarlab.server.app import create_app
@@ -34,7 +34,7 @@ class ToyLab:
         packs = packs or [toy.make_pack(folder.parent / f"{folder.name}-pack")]
         self.tokens = tokens or create_lab(folder, settings or toy.settings(), packs)
         self.folder, self.lab = folder, Lab(folder)
-        self.scorer = Scorer(self.lab, executor or toy.InProcess())
+        self.scorer = Scorer(self.lab, executor or toy.InProcess(), quantum=0.05)
         self.http = TestClient(create_app(self.lab), raise_server_exceptions=False)
 
     def __enter__(self) -> ToyLab:

@@ -35,8 +35,8 @@ PAUSE = 0.25
 class Scorer:
     """Start it once per server; `close` hands unfinished work back to the queue."""
 
-    def __init__(self, lab: Lab, executor: Executor) -> None:
-        self.lab, self.executor = lab, executor
+    def __init__(self, lab: Lab, executor: Executor, quantum: float = QUANTUM) -> None:
+        self.lab, self.executor, self.quantum = lab, executor, quantum
         self.stopping = threading.Event()
         self.work = threading.Condition()
         self.resting: dict[int, float] = {}  # evaluation -> monotonic time before which it is left alone
@@ -139,7 +139,7 @@ class Scorer:
             finish()
             return
         ran = time.monotonic() - started
-        due = started + QUANTUM * math.ceil(ran / QUANTUM)
+        due = started + self.quantum * math.ceil(ran / self.quantum)
         with self.work:
             heapq.heappush(self.due, (due, next(self.counter), finish))
             self.work.notify_all()
