@@ -12,14 +12,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 
 from aarlab.errors import AarlabError, InputError, LabBusy
-from aarlab.execution.local import LocalExecutor
+from aarlab.execution.local import DEFAULT, LocalExecutor
 from aarlab.sandbox import open_sandbox
-from aarlab.sandbox.base import Limits
 from aarlab.server.app import create_app
 from aarlab.server.lab import Lab, write_json
 from aarlab.server.scorer import Scorer
@@ -77,6 +77,8 @@ def serve(folder: Path) -> None:
     )  # fmt: skip
     server = Listening(config, lambda: write_json(address, describe(folder, sockets[0])))
     scorer.start()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda *_: None)  # uvicorn raises it again after it has stopped; we close in peace
     try:
         server.run(sockets=sockets)
     finally:
@@ -99,12 +101,10 @@ class Listening(uvicorn.Server):
 
 
 def local_executor(settings: Settings) -> LocalExecutor:
-    isolation = settings.isolation
-    limits = Limits(
-        memory_mb=isolation.memory_mb, cpu_seconds=settings.scoring.timeout, processes=1, file_mb=isolation.file_mb,
-        disk_mb=isolation.file_mb,
-    )  # fmt: skip
-    return LocalExecutor(open_sandbox(isolation.kind), settings.scoring.workers, limits)
+    """Where this lab's methods run. Raises SandboxUnavailable with the reason where they cannot."""
+    sandbox = open_sandbox(settings.isolation.kind)
+    sandbox.check()
+    return LocalExecutor(sandbox, settings.scoring.workers, replace(DEFAULT, memory_mb=settings.isolation.memory_mb))
 
 
 def describe(folder: Path, tcp: socket.socket) -> dict[str, object]:
