@@ -1,0 +1,154 @@
+"""Write a lab's report: `report.html` (one file, no script, no fetch), `report.md`, `report.json`, two PNGs."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aarlab.records import Estimate
+from aarlab.reports import sentences
+from aarlab.reports.data import RunData, collect, method
+from aarlab.reports.document import document, timeline
+from aarlab.reports.results import Results, measure
+from aarlab.reports.text import fence, html_code, markdown, plain
+
+FOLDER = "report"
+TEMPLATES = Path(__file__).parent / "templates"
+SHOWN_ROWS = 12
+BODY_CHARACTERS = 2000
+WIDE, SLIM = 1020, 356
+
+
+def write(lab: Path) -> Path:
+    """Measure and draw everything again from the lab folder. Returns the page's path."""
+    return render(collect(lab), lab / FOLDER)
+
+
+def headline(lab: Path) -> str:
+    """The first sentence of the report written last."""
+    text: str = json.loads((lab / FOLDER / "report.json").read_text("utf-8"))["headline"]
+    return text
+
+
+def render(data: RunData, folder: Path) -> Path:
+    """Write the report's files into `folder`, each replaced whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = measure(data)
+    charts = _charts(data, results)
+    _replace(folder / "report.json", json.dumps(document(data, results), indent=1, allow_nan=False).encode())
+    _replace(folder / "report.md", _text("report.md.j2", _context(data, results), escape=False).encode())
+    context = _context(data, results) | _page(data, charts)
+    page = folder / "report.html"
+    _replace(page, _text("report.html.j2", context, escape=True).encode())
+    _write_pngs(folder, charts)
+    return page
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+def _text(template: str, context: dict[str, Any], escape: bool) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=escape, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
+        "md": markdown, "moment": _moment, "clock": _clock,
+    }  # fmt: skip
+    return environment.get_template(template).render(context)
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    return (
+        f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+        if whole >= 3600
+        else f"{whole // 60}:{whole % 60:02d}"
+    )
+
+
+def _context(data: RunData, results: Results) -> dict[str, Any]:
+    """What both the page and the Markdown show."""
+    points = {p.submission: p for p in results.points}
+    span = _span([r.pgr for r in results.rows] + [r.record for r in results.rows if r.record])
+    return {
+        "data": data, "run": data.run, "results": results, "record": results.record, "points": points,
+        "headline": sentences.headline(data, results),
+        "believe": sentences.believe(data, results), "doubt": sentences.doubt(data, results),
+        "winner": data.submission(data.winner) if data.winner is not None else None,
+        "winner_key": method(data.winner) if data.winner is not None else "",
+        "lineage": [data.submission(i) for i in results.lineage],
+        "posts": sorted(data.posts, key=lambda p: p.created), "body_characters": BODY_CHARACTERS,
+        "events": timeline(data, results), "shown_rows": SHOWN_ROWS, "states": _states(data),
+        "at": partial(_at, span=span), "fence": fence(data.winner_source), "source": plain(data.winner_source).rstrip(),
+    }  # fmt: skip
+
+
+def _states(data: RunData) -> dict[str, int]:
+    """How many submissions are in each state, most frequent first."""
+    counts: dict[str, int] = {}
+    for s in data.submissions:
+        counts[s.status] = counts.get(s.status, 0) + 1
+    return dict(sorted(counts.items(), key=lambda kv: -kv[1]))
+
+
+def _span(estimates: list[Estimate]) -> tuple[float, float]:
+    """The scale of the small bars in the leaderboard: always holds 0 and 1."""
+    low = max(-0.1, min([0.0, *(e.low for e in estimates)]))
+    return low, min(1.6, max([1.0, *(e.high for e in estimates)]))
+
+
+def _at(value: float, span: tuple[float, float]) -> float:
+    """Position in a bar that is 100 wide."""
+    low, high = span
+    return round(100 * (min(max(value, low), high) - low) / (high - low), 1)
+
+
+def _page(data: RunData, charts: dict[str, Any]) -> dict[str, Any]:
+    """What only the page needs: drawings and colours."""
+    from aarlab.reports import figures
+
+    drawn = {
+        name: {size: figures.svg(chart, f"{name}-{size}") for size, chart in sizes.items()}
+        for name, sizes in charts.items()
+    }
+    code, light, dark = html_code(data.winner_source)
+    return {"figures": drawn, "palette": figures.PALETTE, "code": code, "code_light": light, "code_dark": dark}
+
+
+def _charts(data: RunData, results: Results) -> dict[str, Any]:
+    """Each chart at two widths, for a desk and for a hand."""
+    from aarlab.reports import draw
+
+    makers = {
+        "time": partial(draw.over_time, data, results),
+        "record": partial(draw.by_task, data, results),
+        "claims": partial(draw.claims, results),
+        "activity": partial(draw.activity, data, results),
+    }
+    charts = {name: {"wide": make(WIDE), "slim": make(SLIM)} for name, make in makers.items()}
+    return {name: sizes for name, sizes in charts.items() if sizes["wide"] is not None}
+
+
+def _write_pngs(folder: Path, charts: dict[str, Any]) -> None:
+    from aarlab.reports import figures
+
+    for name, file in (("time", "pgr-over-time.png"), ("record", "record.png")):
+        if name in charts:
+            _replace(folder / file, figures.png(charts[name]["wide"]))
+        else:
+            (folder / file).unlink(missing_ok=True)

@@ -1,0 +1,46 @@
+"""Text that researchers wrote, made safe to show: it is quoted as data and never becomes markup."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&$:@])")
+
+
+def plain(text: str, limit: int = 0) -> str:
+    """Visible text only: control, direction and other format characters become `\\uXXXX`; cut after `limit`."""
+    cut = text[:limit] + "…" if limit and len(text) > limit else text
+    return "".join(c if c in "\n\t" or not _hidden(c) else f"\\u{ord(c):04x}" for c in cut)
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def markdown(text: str, limit: int = 0) -> str:
+    """One line in which no character means anything to a Markdown or HTML reader."""
+    return MARKS.sub(r"\\\1", " ".join(plain(text, limit).split())).replace("\\<", "&lt;").replace("\\&", "&amp;")
+
+
+def fence(source: str) -> str:
+    """A code fence longer than any run of backticks in the source."""
+    longest = max((len(run) for run in re.findall(r"`+", source)), default=0)
+    return "`" * max(3, longest + 1)
+
+
+def html_code(source: str) -> tuple[str, str, str]:
+    """Highlighted, escaped HTML of a method file and the style rules for light and dark pages."""
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    shown = highlight(plain(source), PythonLexer(), HtmlFormatter(nowrap=True)) if source else ""
+    light = HtmlFormatter(style="friendly").get_style_defs(".code")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".code")
+    return shown, _tokens(light), _tokens(dark)
+
+
+def _tokens(rules: str) -> str:
+    """The rules of single tokens; the block's own background and colour are the page's."""
+    return "\n".join(line for line in rules.splitlines() if re.match(r"\.code \.\w+ ", line))
