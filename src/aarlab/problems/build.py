@@ -192,8 +192,11 @@ class _Builder:
             found.update(self.read(texts, Wanted(hidden=("bag",))))
         controls = _pick(draft.controls, rows)
         if controls is not None:
-            wanted = Wanted(logprob=True)
-            found["control"] = self.read(controls, wanted, _pick(draft.control_prefixes, rows))["logprob"]
+            arrays = self.read(controls, self.spec.control, _pick(draft.control_prefixes, rows))
+            found["control"] = arrays["logprob"]
+            found.update({f"control.{name}": arrays[name] for name in self.spec.control.hidden})
+        if self.spec.derive is not None:
+            found.update(self.spec.derive(found))
         return found
 
     def _weak(

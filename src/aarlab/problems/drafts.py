@@ -26,6 +26,8 @@ from aarlab.w2s.task import StudentSpec
 TEACHER, TRAIN, TEST = 0, 1, 2
 """Values of `Draft.split`. Items of the teacher's own labelled set are used for training it and are not shipped."""
 
+LOGPROB_ONLY = Wanted(logprob=True)
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -73,8 +75,10 @@ class TeacherSpec:
 class Spec:
     """What is fixed for all tasks of a problem.
 
-    `zero_shot` and `logprob` turn what `wanted` extracted (arrays over rows; log-probabilities of `controls` under
-    `control`) into the student's untrained opinion (rows,) and into the block `logprob` (rows, k), None for no block.
+    `control` says what is taken of a draft's `controls`: log-probabilities come under the name `control`, hidden
+    layers under `control.m20` and the like. `derive` adds arrays made of all these, which `layers` may ship under
+    their names. `zero_shot` and `logprob` turn all arrays (over rows) into the student's untrained opinion (rows,) and
+    into the block `logprob` (rows, k), None for no block.
     For paired items the opinion of a pair is the first row's minus the second's.
     """
 
@@ -87,5 +91,7 @@ class Spec:
     zero_shot: Callable[[Arrays], NDArray[Any]]
     licence: str
     logprob: Callable[[Arrays], NDArray[Any]] | None = None
+    control: Wanted = LOGPROB_ONLY
+    derive: Callable[[Arrays], Arrays] | None = None
     generated: bool = True  # whether new secret items can be drawn (`--fresh`)
     sources: tuple[str, ...] = ("model",)  # names in `problems.sources`
