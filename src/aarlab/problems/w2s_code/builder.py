@@ -31,10 +31,10 @@ class Part:
 
 
 PARTS = (
-    Part("open", "open", "choose, change and combine numbers of a list", "lists", (0.0, 0.4), (1000, 1400, 1000)),
-    Part("feedback", "feedback", "the same kind, other specifications", "lists", (0.4, 1.0), (1000, 1400, 2000)),
-    Part("record-words", "record", "words of a sentence", "strings", (0.0, 1.0), (1000, 1200, 1000)),
-    Part("record-entries", "record", "entries of a dictionary", "mappings", (0.0, 1.0), (1000, 1200, 1000)),
+    Part("open", "open", "choose, change and combine numbers of a list", "lists", (0.0, 0.4), (700, 1300, 1000)),
+    Part("feedback", "feedback", "the same kind, other specifications", "lists", (0.4, 1.0), (700, 1300, 2000)),
+    Part("record-words", "record", "words of a sentence", "strings", (0.0, 1.0), (700, 1200, 1000)),
+    Part("record-entries", "record", "entries of a dictionary", "mappings", (0.0, 1.0), (700, 1200, 1000)),
 )
 
 
@@ -51,13 +51,20 @@ def _logprob(found: Arrays) -> Floats:
     return np.concatenate([_information(found)[:, None], told, told[:, :LENGTH] - untold[:, :LENGTH]], axis=1)
 
 
+def _contrast(found: Arrays) -> Arrays:
+    """What the docstring changes in the body's states: with it minus without it."""
+    return {"d20": found["m20"].astype(np.float32) - found["control.m20"].astype(np.float32)}
+
+
 SPEC = Spec(
     problem="w2s-code",
     seed=4127,
-    wanted=Wanted(hidden=("m20", "l20"), logprob=True),
-    layers=("m20", "l20"),
-    student=StudentSpec(layers=("m20", "l20", "logprob"), weights=(1.0, 1.0, 20.0), ridge=0.05),
-    teacher=TeacherSpec(features="l10", labels=800, ridge=0.2),
+    wanted=Wanted(hidden=("m20", "l13", "m10"), logprob=True),
+    control=Wanted(hidden=("m20",), logprob=True),
+    derive=_contrast,
+    layers=("m20", "d20"),
+    student=StudentSpec(layers=("m20", "d20", "logprob"), weights=(1.0, 1.0, 100.0), ridge=0.2),
+    teacher=TeacherSpec(features="l13", labels=300, ridge=0.1),
     zero_shot=_information,
     logprob=_logprob,
     licence="generated, Apache-2.0; features of SmolLM2-135M-Instruct (Apache-2.0)",
