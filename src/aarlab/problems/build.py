@@ -97,23 +97,40 @@ class Reader:
     def __call__(
         self, texts: tuple[str, ...], wanted: Wanted, prefixes: tuple[str, ...] | None = None
     ) -> dict[str, NDArray[Any]]:
-        key = hashlib.sha256(repr((self.model_file.name, wanted, texts, prefixes)).encode()).hexdigest()[:24]
-        place = self.cache / "features" / f"{key}.npz" if self.cache else None
-        if place and place.is_file():
-            with np.load(place) as found:
-                return dict(found)
+        rest = replace(wanted, hidden=(), logprob=False)
+        key = hashlib.sha256(repr((self.model_file.name, rest, texts, prefixes)).encode()).hexdigest()[:24]
+        names = wanted.names
+        found = {n: np.load(self._place(key, n)) for n in names if self._place(key, n).is_file()} if self.cache else {}
+        missing = tuple(n for n in wanted.hidden if n not in found)
+        if len(found) < len(names):
+            logprob = wanted.logprob and "logprob" not in found
+            words = wanted.words if "words" not in found else ()
+            new = self._read(texts, replace(wanted, hidden=missing, logprob=logprob, words=words), prefixes)
+            if self.cache:
+                self._keep(key, new)
+            found.update(new)
+        return found
+
+    def _read(
+        self, texts: tuple[str, ...], wanted: Wanted, prefixes: tuple[str, ...] | None
+    ) -> dict[str, NDArray[Any]]:
         if self.model is None:
             self.model = LanguageModel(self.model_file, self.threads)
         if wanted.hidden == ("bag",):
-            arrays: dict[str, NDArray[Any]] = {"bag": self.model.word_vectors(texts)}
-        else:
-            arrays = self.model.extract(texts, wanted, prefixes, self.progress)
-        if place:
+            return {"bag": self.model.word_vectors(texts)}
+        return self.model.extract(texts, wanted, prefixes, self.progress)
+
+    def _place(self, key: str, name: str) -> Path:
+        assert self.cache is not None
+        return self.cache / "features" / f"{key}-{name}.npy"
+
+    def _keep(self, key: str, arrays: dict[str, NDArray[Any]]) -> None:
+        for name, values in arrays.items():
+            place = self._place(key, name)
             place.parent.mkdir(parents=True, exist_ok=True)
-            partial = place.with_name(f"{key}.partial.npz")
-            np.savez(partial, **arrays)  # type: ignore[arg-type]
+            partial = place.with_suffix(".partial.npy")
+            np.save(partial, values)
             partial.replace(place)
-        return arrays
 
 
 class _Builder:

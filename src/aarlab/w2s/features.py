@@ -35,14 +35,21 @@ class Wanted:
     """What to take from each text.
 
     `hidden`: names like `m24` (mean over the tokens after the prefix, after 24 blocks) or `l10` (last token, after
-    10 blocks). `logprob`: the six numbers of `LOGPROB_NAMES` over the tokens after the prefix. `words`: pairs whose
-    logits are compared after `suffix` is appended to the text (hidden layers and log-probabilities do not see it).
+    10 blocks). `logprob`: the six numbers of `LOGPROB_NAMES` over the tokens after the prefix; with `sums` over those
+    among them that hold a digit or an operation sign, so that wording around the sums does not count. `words`: pairs
+    whose logits are compared after `suffix` is appended to the text (no other feature sees the suffix).
     """
 
     hidden: tuple[str, ...] = ()
     logprob: bool = False
+    sums: bool = False
     suffix: str = ""
     words: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays that `extract` returns."""
+        return (*self.hidden, *(["logprob"] if self.logprob else []), *(["words"] if self.words else []))
 
     @property
     def blocks(self) -> int | None:
@@ -76,6 +83,8 @@ class LanguageModel:
         model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=self.torch.float32)
         self.model = model.to(self.torch.bfloat16).eval()
         self.width = int(model.config.hidden_size)
+        vocabulary = self.tokenizer.convert_ids_to_tokens(range(model.config.vocab_size))
+        self.in_sum = np.array([any(c in "0123456789+-*/=" for c in token or "") for token in vocabulary])
 
     def word_vectors(self, texts: Sequence[str]) -> NDArray[np.float16]:
         """Mean of the input embeddings of each text, no block run: a bag of words, float16 (n, width)."""
@@ -173,16 +182,17 @@ class LanguageModel:
                 part = state[first:end].float().mean(0) if name[0] == "m" else state[end - 1].float()
                 out[name][row] = part.numpy()
             if wanted.logprob:
-                before = [first - 1 if first > begin else len(sequence.shared) - 1, *range(first, end - 1)]
-                out["logprob"][row] = self._logprob(found.last_hidden_state[number], before, ids[first:end])
+                before = np.array([first - 1 if first > begin else len(sequence.shared) - 1, *range(first, end - 1)])
+                count = (before >= 0) & (self.in_sum[ids[first:end]] | (not wanted.sums))
+                out["logprob"][row] = self._logprob(
+                    found.last_hidden_state[number], before[count], ids[first:end][count]
+                )
             if wanted.words:
                 out["words"][row] = self._contrast(found.last_hidden_state[number, end + tail - 1], wanted.words)
             begin += len(branch)
 
-    def _logprob(self, states: Any, before: list[int], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _logprob(self, states: Any, before: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Six statistics of the log-probabilities of `tokens`, each read at the state before it."""
-        if before[0] < 0:
-            before, tokens = before[1:], tokens[1:]
         logits = self.model.lm_head(states[before]).float()
         picked = logits.log_softmax(-1).gather(-1, self.torch.tensor(tokens)[:, None])[:, 0].numpy()
         low = np.sort(picked)[:3]
