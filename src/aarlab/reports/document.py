@@ -101,7 +101,8 @@ def _who(s: Submission) -> dict[str, Any]:
     """A submission without its score. `claim` is the researcher's own word, never measured by the lab."""
     return {
         "submission": s.id, "name": s.name, "researcher": s.researcher, "parent": s.parent, "track": s.track,
-        "claim": s.claimed_pgr, "bundle_hash": s.bundle_hash, "answer": s.answer,
+        "claim": s.claimed_pgr, "bundle_hash": s.bundle_hash, "answer": s.answer, "ranked": s.ranked,
+        "remark": s.remark,
     }  # fmt: skip
 
 
@@ -147,5 +148,5 @@ def _task_result(result: TaskResult) -> dict[str, Any]:
     accuracy = {name: float(c.mean()) for name, c in result.outcomes.correct.items()}
     return {
         "task": card.name, "title": card.title, "items": len(result.outcomes.groups), "accuracy": accuracy,
-        "pgr": _pgrs(result.pgr), "leads": _pgrs(result.leads),
+        "contenders": _pgrs(result.pgr), "leads": _pgrs(result.leads),
     }  # fmt: skip

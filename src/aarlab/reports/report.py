@@ -63,7 +63,7 @@ def _text(template: str, context: dict[str, Any], escape: bool) -> str:
     )  # fmt: skip
     environment.filters |= {
         "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
-        "md": markdown, "moment": _moment, "clock": _clock,
+        "md": markdown, "zero": sentences.plus_zero, "moment": _moment, "clock": _clock,
     }  # fmt: skip
     return environment.get_template(template).render(context)
 

@@ -13,15 +13,21 @@ from aarlab.reports.results import Family, Results
 
 def number(e: Estimate) -> str:
     """`0.78 [0.73, 0.83]`"""
-    return f"{e.mean:.2f} [{e.low:.2f}, {e.high:.2f}]".replace("-0.00", "0.00")
+    return f"{plus_zero(e.mean):.2f} [{plus_zero(e.low):.2f}, {plus_zero(e.high):.2f}]"
 
 
 def signed(e: Estimate) -> str:
-    return f"{e.mean:+.2f} [{e.low:+.2f}, {e.high:+.2f}]"
+    """`+0.21 [+0.15, +0.27]`"""
+    return f"{plus_zero(e.mean):+.2f} [{plus_zero(e.low):+.2f}, {plus_zero(e.high):+.2f}]"
+
+
+def plus_zero(value: float) -> float:
+    """Two digits are shown; what rounds to zero has no sign."""
+    return round(value, 2) + 0.0
 
 
 def money(dollars: float) -> str:
-    return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.3f}"
+    return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.3f}" if dollars >= 0.01 else f"${dollars:.4f}"
 
 
 def count(n: int, thing: str) -> str:
@@ -80,7 +86,7 @@ def _leader(data: RunData, results: Results) -> str:
 
 def _why_no_winner(data: RunData, results: Results) -> str:
     if results.record is not None:
-        return "Record tasks are being measured."
+        return "The record tasks are being measured; the winner is named when all of them are."
     return "No record task was opened." if data.run.done else "No record task has been opened yet."
 
 
