@@ -137,9 +137,13 @@ class LabClient:
         lines: list[Json] = self._get("/v1/ledger", {"since": since})["lines"]
         return lines
 
-    def phase(self, phase: str) -> Json:
+    def phase(self, phase: str, reason: str = "") -> Json:
         """Ask the lab to go on to `record`, `transfer` or `done`; it does so as the work is finished."""
-        return self._post("/v1/phase", {"phase": phase})
+        return self._post("/v1/phase", {"phase": phase, "reason": reason})
+
+    def clock(self, seconds_left: float) -> Json:
+        """Tell the lab how long the research phase still lasts."""
+        return self._post("/v1/clock", {"seconds_left": seconds_left})
 
     def stop(self, researcher: str) -> Json:
         return self._post(f"/v1/researchers/{researcher}/stop", {})

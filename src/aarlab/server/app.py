@@ -16,7 +16,7 @@ from aarlab.records import Post, PostKind, Submission
 from aarlab.server import phases, views
 from aarlab.server.auth import Door, Identity
 from aarlab.server.board import Board
-from aarlab.server.bodies import MAX_ID, Heartbeat, NewPhase, NewPost, NewSubmission, Overrule
+from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewPhase, NewPost, NewSubmission, Overrule
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.limits import BodyLimit
 from aarlab.server.submissions import once, submit
@@ -136,7 +136,7 @@ def _add_reading(app: FastAPI) -> None:
             person, phase = rows.researcher(who.name), lab.target(rows)
         lab.changed("people")
         assert person is not None
-        return {"stop": person.status == "stopped" or phase != "research", "phase": phase}
+        return {"stop": person.status == "stopped" or phase != "research", "phase": phase, "seconds_left": lab.seconds_left()}
 
 
 def _visible(rows: Rows, number: int, who: Identity, scored_for_all: bool) -> Submission:
@@ -253,10 +253,16 @@ def _add_operator(app: FastAPI) -> None:
     def phase(body: NewPhase, who: Who) -> dict[str, Any]:
         who.require_operator()
         with lab.store.write() as rows:
-            phases.ask_for(lab, rows, body.phase)
+            phases.ask_for(lab, rows, body.phase, body.reason)
         lab.changed("scores")
         with lab.store.read() as rows:
             return {"phase": lab.phase(rows), "target": lab.target(rows)}
+
+    @app.post("/v1/clock")
+    def clock(body: Clock, who: Who) -> dict[str, Any]:
+        who.require_operator()
+        lab.research_ends = time.monotonic() + body.seconds_left
+        return {"seconds_left": lab.seconds_left()}
 
     @app.post("/v1/researchers/{name}/stop")
     def stop(name: str, who: Who) -> dict[str, Any]:

@@ -60,6 +60,13 @@ class Heartbeat(Body):
 
 class NewPhase(Body):
     phase: Literal["record", "transfer", "done"]
+    reason: Annotated[Text, Field(max_length=500)] = ""
+
+
+class Clock(Body):
+    """How long the research phase still lasts, as its supervisor reckons."""
+
+    seconds_left: Annotated[FiniteFloat, Field(ge=0, le=1e9)]
 
 
 class Overrule(Body):

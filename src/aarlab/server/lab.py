@@ -45,6 +45,7 @@ class Lab:
         self.vault = Vault(folder / "vault")
         self.ledger = Ledger(self.vault.key)
         self.incarnation = secrets.token_hex(8)
+        self.research_ends: float | None = None  # on the monotonic clock; None until the supervisor says
         self.watchers: list[Callable[[str], None]] = []
         self._registry_path = registry or state_file()
         self._head_lock = threading.Lock()
@@ -68,6 +69,10 @@ class Lab:
 
     def now(self) -> float:
         return time.time()
+
+    def seconds_left(self) -> float | None:
+        """Seconds of research left, or None where no supervisor keeps the time."""
+        return None if self.research_ends is None else round(max(0.0, self.research_ends - time.monotonic()), 1)
 
     def ladder(self, rows: Rows) -> Ladder:
         """The Ladder as the answers given so far have left it."""

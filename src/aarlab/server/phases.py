@@ -10,14 +10,14 @@ from aarlab.server.lab import LAB, PHASES, Lab
 from aarlab.store import Rows
 
 
-def ask_for(lab: Lab, rows: Rows, phase: Phase) -> None:
-    """Set where the lab is to go. Asking again changes nothing; going back is refused."""
+def ask_for(lab: Lab, rows: Rows, phase: Phase, reason: str = "") -> None:
+    """Set where the lab is to go, and why. Asking again changes nothing; going back is refused."""
     target = lab.target(rows)
     if PHASES.index(phase) < PHASES.index(target):
         raise InputError(f"the lab is already bound for phase {target!r}; phases only go forward")
     if phase != target:
         rows.set_meta("target", phase)
-        lab.ledger.append(rows, "phase", {"asked": phase}, lab.now())
+        lab.ledger.append(rows, "phase", {"asked": phase, "reason": reason}, lab.now())
 
 
 def advance(lab: Lab) -> bool:

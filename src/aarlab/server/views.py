@@ -126,6 +126,7 @@ def budget(lab: Lab, rows: Rows, who: str) -> Json:
             "hard_top": HARD_TOP,
         },
         "phase": lab.phase(rows),
+        "seconds_left": lab.seconds_left(),
     }
 
 
