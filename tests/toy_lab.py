@@ -59,6 +59,12 @@ class ToyLab:
         headers = self.header(who) | ({"Idempotency-Key": key} if key else {})
         return self.http.post(f"/v1{path}", json=body, headers=headers)
 
+    def raw(self, path: str, data: Any, who: str = "r1") -> Any:
+        """The raw reply to bytes that claim to be JSON."""
+        return self.http.post(
+            f"/v1{path}", content=data, headers=self.header(who) | {"Content-Type": "application/json"}
+        )
+
     def submit(self, source: str, who: str = "r1", key: str | None = None, **more: Any) -> Any:
         return self.post("/submissions", {"name": "method", "source": source, **more}, who, key)
 

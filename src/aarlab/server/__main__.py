@@ -67,10 +67,11 @@ def only_server(folder: Path) -> Iterator[None]:
 
 def serve(folder: Path) -> None:
     """Open the lab, start the scorer, and listen until told to stop."""
+    address = folder / "run" / "server.json"
+    address.unlink(missing_ok=True)  # a killed server leaves one behind
     lab = Lab(folder)
     sockets = [tcp_socket(lab.settings.port), unix_socket(folder / "run" / "aarlab.sock")]
     scorer = Scorer(lab, local_executor(lab.settings))
-    address = folder / "run" / "server.json"
     config = uvicorn.Config(
         create_app(lab), http="httptools", loop="auto", log_level="warning", access_log=False, lifespan="off",
         timeout_graceful_shutdown=1, backlog=256,

@@ -15,7 +15,7 @@ from aarlab.errors import AarlabError, BudgetSpent, MethodError, NotAllowed, Unk
 from aarlab.records import Post, PostKind, Submission
 from aarlab.server import phases, views
 from aarlab.server.auth import Door, Identity
-from aarlab.server.board import Board
+from aarlab.server.board import Bell, Board
 from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewPhase, NewPost, NewSubmission, Overrule
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.limits import BodyLimit
@@ -136,7 +136,11 @@ def _add_reading(app: FastAPI) -> None:
             person, phase = rows.researcher(who.name), lab.target(rows)
         lab.changed("people")
         assert person is not None
-        return {"stop": person.status == "stopped" or phase != "research", "phase": phase, "seconds_left": lab.seconds_left()}
+        return {
+            "stop": person.status == "stopped" or phase != "research",
+            "phase": phase,
+            "seconds_left": lab.seconds_left(),
+        }
 
 
 def _visible(rows: Rows, number: int, who: Identity, scored_for_all: bool) -> Submission:
@@ -176,15 +180,15 @@ def _add_submissions(app: FastAPI) -> None:
     ) -> Response:
         end = time.monotonic() + min(wait, WAIT_MOST)
         while True:
-            bell = board.bell
-            about, data = board.get("status", str(number), lambda: make_status(number))
-            owner, _, state = about.rpartition(":")
-            if owner != who.name and who.role != "operator":
-                raise UnknownName(f"there is no submission {number} that you may see")
-            left = end - time.monotonic()
-            if state in FINAL or left <= 0:
-                return _ready(data)
-            await board.wait(bell, left)
+            with Bell(board) as bell:  # taken before looking, so that no change slips between
+                about, data = board.get("status", str(number), lambda: make_status(number))
+                owner, _, state = about.rpartition(":")
+                if owner != who.name and who.role != "operator":
+                    raise UnknownName(f"there is no submission {number} that you may see")
+                left = end - time.monotonic()
+                if state in FINAL or left <= 0:
+                    return _ready(data)
+                await bell.wait(left)
 
 
 def _add_forum(app: FastAPI) -> None:

@@ -6,26 +6,52 @@ All writes of a lab pass through one process, so a reply stays right until someb
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
 TOPICS = {
-    "scores": ("status", "leaderboard", "methods", "post"),
+    "scores": ("status", "leaderboard", "methods"),
     "running": ("status",),
-    "posts": ("post",),
+    "posts": (),
     "people": (),
 }
 """Which replies a change makes stale: the part of a reply's name before the colon."""
+
+
+class Bell:
+    """Rings when something changes after it was taken. Use as a context manager."""
+
+    def __init__(self, board: Board) -> None:
+        self.board, self.loop, self.event = board, asyncio.get_running_loop(), asyncio.Event()
+
+    def __enter__(self) -> Bell:
+        with self.board.lock:
+            self.board.bells.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.board.lock:
+            self.board.bells.discard(self)
+
+    async def wait(self, timeout: float) -> None:
+        """Until it rings, or `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.event.wait(), timeout)
+
+    def ring(self) -> None:
+        """From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop of the one who waited has ended
+            self.loop.call_soon_threadsafe(self.event.set)
 
 
 class Board:
     def __init__(self) -> None:
         self.replies: dict[str, dict[str, tuple[str, bytes]]] = {}
         self.version = 0
-        self.bell = asyncio.Event()
-        self.loop: asyncio.AbstractEventLoop | None = None
+        self.bells: set[Bell] = set()
         self.lock = threading.Lock()
 
     def changed(self, topic: str) -> None:
@@ -34,12 +60,9 @@ class Board:
             self.version += 1
             for kind in TOPICS[topic]:
                 self.replies.pop(kind, None)
-        if self.loop is not None and not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._ring)
-
-    def _ring(self) -> None:
-        self.bell.set()
-        self.bell = asyncio.Event()
+            bells = list(self.bells)
+        for bell in bells:
+            bell.ring()
 
     def get(self, kind: str, key: str, make: Callable[[], tuple[str, Any]]) -> tuple[str, bytes]:
         """(owner, JSON bytes) of a reply, made at most once per change."""
@@ -53,11 +76,3 @@ class Board:
                 if self.version == before:  # else it may be stale already
                     self.replies.setdefault(kind, {})[key] = found
         return found
-
-    async def wait(self, bell: asyncio.Event, timeout: float) -> None:
-        """Until `bell`, taken before one looked, rings for a change, or `timeout` seconds."""
-        self.loop = asyncio.get_running_loop()
-        try:
-            await asyncio.wait_for(bell.wait(), timeout)
-        except TimeoutError:
-            return

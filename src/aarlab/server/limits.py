@@ -11,7 +11,7 @@ BODY_BYTES = 600_000
 
 
 class TooLarge(Exception):
-    pass
+    """Stops whoever is reading a body that is too long."""
 
 
 class BodyLimit:
@@ -23,13 +23,15 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] == "GET":
             await self.app(scope, receive, send)
-            return
-        if _stated_length(scope) > self.limit:
+        elif _stated_length(scope) > self.limit:
             await self._refuse(send)
-            return
-        seen = 0
+        else:
+            await self._counted(scope, receive, send)
 
-        async def counted() -> Message:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seen, refused = 0, False
+
+        async def count() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
@@ -37,10 +39,16 @@ class BodyLimit:
                 raise TooLarge
             return message
 
-        try:
-            await self.app(scope, counted, send)
-        except TooLarge:
-            await self._refuse(send)
+        async def reply(message: Message) -> None:
+            """Whatever the application makes of the broken-off body, the answer is 413."""
+            nonlocal refused
+            if seen <= self.limit:
+                await send(message)
+            elif not refused:
+                refused = True
+                await self._refuse(send)
+
+        await self.app(scope, count, reply)
 
     async def _refuse(self, send: Send) -> None:
         body = json.dumps({"error": f"the request is longer than {self.limit} bytes", "kind": "InputError"}).encode()

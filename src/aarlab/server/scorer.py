@@ -28,6 +28,9 @@ log = logging.getLogger("aarlab.server")
 QUANTUM = 1.0
 """Seconds to which the visible duration of a feedback run is rounded up."""
 
+IDLE = 0.5
+"""Seconds after which an idle worker looks again, whether or not it was told of work."""
+
 PAUSE = 0.25
 """First wait after an infrastructure failure, in seconds; it doubles with each."""
 
@@ -88,7 +91,8 @@ class Scorer:
                     return claimed
             except AarlabError as error:
                 log.error("the queue cannot be read: %s", error)
-            self.work.wait(timeout=0.5)
+            soonest = min(self.resting.values(), default=now + IDLE)
+            self.work.wait(timeout=max(0.01, min(soonest - now, IDLE)))
             return None
 
     def _claim(self) -> Evaluation | None:
