@@ -31,8 +31,10 @@ import types
 from typing import Any, NoReturn
 
 sys.dont_write_bytecode = True
-if sys.path[:1] != ["/opt/aarlab"] and os.path.isdir("/opt/aarlab/aarlab"):
-    sys.path.insert(0, "/opt/aarlab")
+LIBRARY = "/opt/aarlab"
+if __name__ == "__main__" and os.path.isdir(LIBRARY):  # an isolated interpreter ignores PYTHONPATH
+    extra = [f"/opt/site/{n}" for n in sorted(os.listdir("/opt/site"))] if os.path.isdir("/opt/site") else []
+    sys.path[:0] = [LIBRARY, *extra]
 
 import numpy as np  # noqa: E402
 import scipy.optimize  # noqa: E402

@@ -69,7 +69,7 @@ def _start(spec: SandboxSpec, nice: int, **options: Any) -> SandboxProcess:
         process = SandboxProcess(popen, popen.pid, None)
         ours.sendall(json.dumps(_orders(spec, nice)).encode())
         ours.shutdown(socket.SHUT_WR)
-    WATCH.add(Watched(process, popen.pid, spec.limits, spec.workspace, memory_is_held=False))
+    WATCH.add(Watched(process, 0, spec.limits, spec.workspace, memory_is_held=False))
     return process
 
 

@@ -28,7 +28,7 @@ class Watched:
     """One sandbox under watch."""
 
     process: SandboxProcess
-    inner: int  # a process that sees the sandbox's own files
+    inner: int  # a process that sees the sandbox's own memory file systems; 0: there are none
     limits: Limits
     workspace: Path | None
     memory_is_held: bool  # by the kernel
@@ -64,7 +64,8 @@ class Watched:
                 return "disk"
         if limits.memory_mb and not self.memory_is_held and self.process.rss_bytes() > limits.memory_mb << 20:
             return "memory"
-        if limits.cpu_seconds and self.process.cpu_seconds() > limits.cpu_seconds:
+        used_cpu = self.process.cpu_seconds()  # read in any case: without a cgroup it is lost when processes end
+        if limits.cpu_seconds and used_cpu > limits.cpu_seconds:
             return "cpu"
         # bwrap's own two processes do not count
         return "processes" if len(pids) > limits.processes + 2 else None
