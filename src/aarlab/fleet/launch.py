@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,9 +159,10 @@ def shell(lab: Path, name: str, command: tuple[str, ...]) -> int:
 
 def verify(lab: Path) -> dict[str, Any]:
     """What `ledger verify` found, with the sentence to print under `text`."""
-    from aarlab.vault.ledger import verify as verify_lab
+    from aarlab.vault.verify import verify as verify_lab
 
-    return verify_lab(lab).as_dict()
+    found = verify_lab(lab)
+    return {**asdict(found), "ok": bool(found), "text": found.text()}
 
 
 def say(text: str) -> None:

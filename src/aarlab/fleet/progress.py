@@ -78,6 +78,13 @@ def best(view: dict[str, Any]) -> str:
     return f"best verified PGR {top['pgr']:.2f} (#{top['id']} by {top['researcher']})"
 
 
+def verified(view: dict[str, Any], researcher: str) -> float | None:
+    """A researcher's best PGR on the feedback task, as the lab measured it."""
+    mine = {s["id"] for s in view["submissions"] if s["researcher"] == researcher}
+    found = [e["pgr"] for e in view["evaluations"] if e["submission"] in mine and e["purpose"] == "feedback"]
+    return max((pgr for pgr in found if pgr is not None), default=None)
+
+
 def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
@@ -117,8 +124,10 @@ def _bars(view: dict[str, Any]) -> Table:
 
 def _researcher(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
     used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
-    state = view.get("workers", {}).get(r["name"]) or r["state"]
-    numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(r["best_pgr"]))
+    state = view.get("workers", {}).get(r["name"], r["status"])
+    if state == "working" and r["state"]:
+        state = r["state"]
+    numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(verified(view, r["name"])))
     return (r["name"], r["direction"] or "undirected", state, *numbers, f"{used:.0f}")
 
 

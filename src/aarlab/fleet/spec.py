@@ -51,6 +51,7 @@ def researcher_spec(lab: Path, settings: Settings, one: ResearcherSpec, argv: tu
         "AARLAB_NAME": one.name,
         "AARLAB_DIRECTION": one.direction,
         "AARLAB_SEED": str(index),
+        "AARLAB_MINUTES": str(settings.budget.minutes),
         "AARLAB_ACTIONS": "/actions.json" if one.file else "",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
