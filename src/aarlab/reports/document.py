@@ -121,7 +121,10 @@ def _winner(data: RunData, results: Results) -> dict[str, Any] | None:
 
 def _record(data: RunData, results: Results) -> dict[str, Any]:
     """The same keys before and after the record tasks were opened."""
-    opened: dict[str, Any] = {"finalists": list(data.finalists), "inflation": results.inflation}
+    opened: dict[str, Any] = {
+        "finalists": list(data.finalists), "inflation": results.inflation,
+        "inflation_paired": results.inflation_paired,
+    }  # fmt: skip
     empty: dict[str, Any] = {
         "problem": data.problem, "pgr": None, "best_baseline": None, "lead": None, "contenders": {}, "leads": {},
         "tasks": [],

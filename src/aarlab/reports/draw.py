@@ -23,10 +23,11 @@ def by_task(data: RunData, results: Results, width: int) -> Any:
     won, name = method(data.winner), "winner"
     panels = []
     for family in results.families():
+        where = "record" if family.purpose == "record" else family.label
         for task in family.tasks:
             shown = {name: task.pgr[won]} if won in task.pgr else {}
             shown |= {n: e for n, e in task.pgr.items() if not n.startswith("#")}
-            panels.append(figures.Panel(f"{family.purpose}: {task.title}", shown))
+            panels.append(figures.Panel(f"{where}: {task.title}", shown))
     return figures.by_task(panels, name, width)
 
 
@@ -37,7 +38,7 @@ def claims(results: Results, width: int) -> Any:
             rows.append(figures.Claim(r.submission.id, claim, r.pgr, "feedback"))
             if r.record:
                 rows.append(figures.Claim(r.submission.id, claim, r.record, "record"))
-    return figures.claimed_against_measured(rows, min(width, 560)) if rows else None
+    return figures.claimed_against_measured(rows, width) if rows else None
 
 
 def activity(data: RunData, results: Results, width: int) -> Any:

@@ -81,18 +81,19 @@ class Event:
 
 def pgr_over_time(scores: Sequence[Scored], baselines: dict[str, Estimate], minutes: float, width: int = 760) -> Chart:
     """Every verified score with its interval, the fleet's best as a step line, the baselines as bands."""
-    side = 128 if width > NARROW else 84
+    side = 128 if width > NARROW else 100
     inner, height = width - side - 52, 300 if width > NARROW else 260
     end = max([minutes, *(s.minutes for s in scores), 0.1])
     low, high = _range([s.pgr for s in scores] + list(baselines.values()))
     x = _minutes(end, inner)
     y = alt.Y("y:Q", title="PGR on the feedback task", scale=alt.Scale(domain=[low, high], nice=False))
-    layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y)]
+    span = (low, high)
+    layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y, span)]
     labels = {n: (e.mean, BASELINES[i % 4]) for i, (n, e) in enumerate(baselines.items())}
     if scores:
-        layers += [_intervals(scores, x, y, low), _dots(scores, x, y, low), _best_line(scores, end, x, y)]
+        layers += [_intervals(scores, x, span), _dots(scores, x, y, span), _best_line(scores, end, x, y, span)]
         labels = {"fleet best": (scores[-1].best, BEST), **labels}
-    layers.append(_side_labels(labels, (low, high), inner, height))
+    layers.append(_side_labels(labels, span, inner, height))
     return _finish(alt.layer(*layers).properties(width=inner, height=height))
 
 
@@ -101,7 +102,8 @@ def by_task(panels: Sequence[Panel], winner: str, width: int = 760) -> Chart:
     columns = 1 if width <= NARROW else min(4, max(2, len(panels)))
     names = list(dict.fromkeys(n for p in panels for n in p.pgr))
     low, high = _range([e for p in panels for e in p.pgr.values()])
-    left, gap = (92 if columns == 1 else 84), 18
+    low = max(2 * FLOOR_SHOWN, min([low, *(e.mean - 0.1 for p in panels for e in p.pgr.values())]))
+    left, gap = (98 if columns == 1 else 90), 18
     inner = (width - left - 24 - (columns - 1) * gap) // columns
     rows = []
     for start in range(0, len(panels), columns):
@@ -113,9 +115,9 @@ def by_task(panels: Sequence[Panel], winner: str, width: int = 760) -> Chart:
     return _finish(alt.vconcat(*rows, spacing=22))
 
 
-def claimed_against_measured(claims: Sequence[Claim], width: int = 560) -> Chart:
+def claimed_against_measured(claims: Sequence[Claim], width: int = 760) -> Chart:
     """What researchers measured on the open task against what the lab measured. Below the diagonal: claimed more."""
-    inner = width - 70
+    inner = min(width, 560) - 70
     low, high = _range([c.pgr for c in claims], extra=[c.claim for c in claims])
     span, axis = alt.Scale(domain=[low, high], nice=False), alt.Axis(tickCount=6, labelFlush=False)
     x = alt.X("c:Q", title="claimed PGR (open task)", scale=span, axis=axis)
@@ -190,7 +192,7 @@ def short(name: str) -> str:
 
 def dodge(wanted: Sequence[float], room: float, low: float, high: float) -> list[float]:
     """Positions nearest to `wanted` that keep `room` between neighbours, inside [low, high] where that is possible."""
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    order = sorted(range(len(wanted)), key=lambda i: (wanted[i], -i))
     placed = list(wanted)
     last = low - room
     for i in order:
@@ -230,26 +232,27 @@ def _marks_of_scale(inner: int) -> Chart:
     return rule + text.encode(x=alt.value(0), text="t:N")
 
 
-def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y) -> list[Chart]:
+def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> list[Chart]:
     charts = []
     for i, e in enumerate(baselines.values()):
         colour = BASELINES[i % 4]
-        data = _rows([{"m": 0, "m2": end, "y": e.mean, "low": e.low, "high": e.high}])
+        low, mean, high = (_clip(v, *span) for v in (e.low, e.mean, e.high))
+        data = _rows([{"m": 0, "m2": end, "y": mean, "low": low, "high": high}])
         base = alt.Chart(data).encode(x=x, x2="m2:Q")
         charts.append(base.mark_rect(color=colour, opacity=0.09).encode(y=alt.Y("low:Q"), y2="high:Q"))
         charts.append(base.mark_rule(color=colour, strokeDash=DASHES[i % 4], strokeWidth=1.3).encode(y=y))
     return charts
 
 
-def _intervals(scores: Sequence[Scored], x: alt.X, y: alt.Y, low: float) -> Chart:
-    rows = [{"m": s.minutes, "low": max(s.pgr.low, low), "high": max(s.pgr.high, low)} for s in scores]
+def _intervals(scores: Sequence[Scored], x: alt.X, span: tuple[float, float]) -> Chart:
+    rows = [{"m": s.minutes, "low": _clip(s.pgr.low, *span), "high": _clip(s.pgr.high, *span)} for s in scores]
     base = alt.Chart(_rows(rows)).mark_rule(color=INK, opacity=0.28)
     return base.encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
 
 
-def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, low: float) -> Chart:
+def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
     """Points; what lies under the axis sits on its edge as a triangle that points down."""
-    rows = [{"m": s.minutes, "y": max(s.pgr.mean, low), "under": s.pgr.mean < low} for s in scores]
+    rows = [{"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0]} for s in scores]
     base = alt.Chart(_rows(rows)).encode(x=x, y=y)
     inside = base.transform_filter("!datum.under").mark_point(filled=True, size=26, color=INK, opacity=0.75)
     under = base.transform_filter("datum.under").mark_point(
@@ -258,8 +261,8 @@ def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, low: float) -> Chart:
     return inside + under
 
 
-def _best_line(scores: Sequence[Scored], end: float, x: alt.X, y: alt.Y) -> Chart:
-    rows = [{"m": s.minutes, "y": max(s.best, FLOOR_SHOWN)} for s in scores] + [{"m": end, "y": scores[-1].best}]
+def _best_line(scores: Sequence[Scored], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
+    rows = [{"m": m, "y": _clip(s.best, *span)} for m, s in [*((s.minutes, s) for s in scores), (end, scores[-1])]]
     line = alt.Chart(_rows(rows)).mark_line(color=BEST, strokeWidth=2.4, interpolate="step-after")
     return line.encode(x=x, y=y)
 
@@ -287,7 +290,7 @@ def _panel(
          "won": n == winner, "t": f"{e.mean:.2f}"}
         for n, e in panel.pgr.items()
     ]  # fmt: skip
-    axis = alt.Axis(labels=first, ticks=False, domain=False, labelColor=INK, labelLimit=120)
+    axis = alt.Axis(labels=first, ticks=False, domain=False, labelColor=INK, labelLimit=120, labelPadding=8)
     y = alt.Y("who:N", title=None, sort=[short(n) for n in names], axis=axis)
     scale = alt.Scale(domain=list(span), nice=False)
     x = alt.X("y:Q", title="PGR", scale=scale, axis=alt.Axis(tickCount=4, labelFlush=False))

@@ -74,7 +74,8 @@ class Results:
     rows: tuple[Row, ...]
     record: Family | None
     transfer: tuple[Family, ...]
-    inflation: float  # PGR that picking the best of the finalists adds on average, were all equally good
+    inflation: float  # PGR that picking the best finalist adds on average, were all equally good and erring apart
+    inflation_paired: float  # the same, from how far finalists differ on the same seeds and items
     lookup_gain: float  # accuracy that the released bits can buy by look-up on the feedback items
     lineage: tuple[int, ...]  # the winner and what it builds on, oldest first
 
@@ -95,6 +96,7 @@ def measure(data: RunData) -> Results:
         record=record,
         transfer=_transfer(data),
         inflation=_inflation(data, record),
+        inflation_paired=_inflation_paired(data, record),
         lookup_gain=_lookup_gain(data, feedback, baselines),
         lineage=lineage(data),
     )
@@ -201,8 +203,38 @@ def _rows(data: RunData, scored: dict[int, Estimate], record: Family | None) -> 
 def _inflation(data: RunData, record: Family | None) -> float:
     if record is None or data.winner is None or method(data.winner) not in record.pgr:
         return 0.0
-    mine = record.pgr[method(data.winner)]
-    return float(statistics.best_of_inflation((mine.high - mine.low) / (2 * NORMAL_95), len(data.finalists)))
+    return float(statistics.best_of_inflation(_error(record.pgr[method(data.winner)]), len(data.finalists)))
+
+
+def _inflation_paired(data: RunData, record: Family | None) -> float:
+    """Errors that all finalists share move all of them and select nobody: what is left is their differences' part."""
+    if record is None or data.winner is None or len(data.finalists) < 2:
+        return 0.0
+    tables = [_against(data.winner, data.finalists, t.outcomes) for t in record.tasks]
+    differences = _means_of(tables)
+    if not differences:
+        return 0.0
+    own = sum(_error(d) for d in differences) / len(differences) / sqrt(2)
+    return float(statistics.best_of_inflation(own, len(data.finalists)))
+
+
+def _against(winner: int, finalists: Sequence[int], task: TaskOutcomes) -> dict[str, Estimate]:
+    """Winner minus every other finalist on one task."""
+    mine, found = task.correct.get(method(winner)), {}
+    for name in (method(i) for i in finalists if i != winner):
+        other = task.correct.get(name)
+        if mine is not None and other is not None and other.shape == mine.shape:
+            found[name] = statistics.paired_difference(mine, other, task.groups, task.card.gap)
+    return found
+
+
+def _means_of(tables: Sequence[dict[str, Estimate]]) -> list[Estimate]:
+    return [combine([t[n] for t in tables]) for n in tables[0] if all(n in t for t in tables)] if tables else []
+
+
+def _error(e: Estimate) -> float:
+    """The standard error that a 95 % interval of this width means."""
+    return (e.high - e.low) / (2 * NORMAL_95)
 
 
 def _lookup_gain(data: RunData, feedback: Sequence[TaskResult], baselines: dict[str, Estimate]) -> float:

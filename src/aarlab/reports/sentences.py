@@ -142,8 +142,9 @@ def _finalists(data: RunData, results: Results) -> str:
         return "One finalist was opened on the record tasks, so nothing was selected there."
     return (
         f"{m} finalists were opened on the record tasks and the best was taken. Had all {m} been equally good, that "
-        f"choice alone would add {results.inflation:.3f} PGR on average, or less where they err on the same items; the "
-        f"intervals against the baselines are widened for {m} comparisons."
+        f"choice alone would add about {results.inflation_paired:.2f} PGR on average, judged by how far they differ on "
+        f"the same items, and at most {results.inflation:.2f} had their errors nothing in common. The leads over the "
+        f"baselines are widened for {m} comparisons."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~<>&$:@])")
+MARKS = re.compile(r"([\\`*_\[\]|~$@]|:(?=//)|^[#+\-=]|(?:(?<=^\d)|(?<=^\d\d))[.)](?= ))")
 
 
 def plain(text: str, limit: int = 0) -> str:
@@ -19,8 +19,9 @@ def _hidden(character: str) -> bool:
 
 
 def markdown(text: str, limit: int = 0) -> str:
-    """One line in which no character means anything to a Markdown or HTML reader."""
-    return MARKS.sub(r"\\\1", " ".join(plain(text, limit).split())).replace("\\<", "&lt;").replace("\\&", "&amp;")
+    """One line in which nothing becomes markup, a link or a mention, in Markdown or in the HTML made of it."""
+    line = " ".join(plain(text, limit).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKS.sub(r"\\\1", line)
 
 
 def fence(source: str) -> str:
