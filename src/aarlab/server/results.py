@@ -67,18 +67,16 @@ def record_trouble(lab: Lab, evaluation: Evaluation) -> bool:
     failures = evaluation.failures + 1
     if failures >= MAX_FAILURES:
         return _record_end(lab, evaluation, "failed", "infrastructure")
-    assert evaluation.lease is not None
     with lab.store.write() as rows:
-        held = rows.finish(evaluation.id, evaluation.lease, status="queued", failures=failures)
+        held = rows.requeue(evaluation, failures)
     lab.changed("scores")
     return held
 
 
 def hand_back(lab: Lab, evaluation: Evaluation) -> None:
     """Requeue what a stopping server was running; it counts as nobody's failure."""
-    assert evaluation.lease is not None
     with lab.store.write() as rows:
-        rows.finish(evaluation.id, evaluation.lease, status="queued")
+        rows.requeue(evaluation, evaluation.failures)
 
 
 def _record_end(lab: Lab, evaluation: Evaluation, status: Status, reason: str) -> bool:

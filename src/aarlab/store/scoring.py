@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from aarlab.records import Evaluation, Purpose, Score
+from aarlab.records import Evaluation, Purpose, Score, Status
 from aarlab.store import tables as t
 from aarlab.store.base import Base
 from aarlab.store.submissions import OPEN
@@ -46,10 +46,28 @@ class ScoringRows(Base):
         if number is None:
             return None
         self.c.execute(update(t.evaluations).where(e.id == number).values(status="running", lease=lease))
-        return self.evaluation(number)
+        found = self.evaluation(number)
+        assert found is not None
+        self._show(found, "running")
+        return found
+
+    def requeue(self, row: Evaluation, failures: int) -> bool:
+        """Put a running evaluation back into the queue; False when the lease is no longer held."""
+        held = self.finish(row.id, row.lease or "", status="queued", failures=failures)
+        if held:
+            self._show(row, "queued")
+        return held
+
+    def _show(self, row: Evaluation, status: Status) -> None:
+        """Let an open submission show how far its own evaluation is."""
+        if row.purpose in ("feedback", "baseline"):
+            s = t.submissions.c
+            self.c.execute(
+                update(t.submissions).where(s.id == row.submission, s.status.in_(OPEN)).values(status=status)
+            )
 
     def finish(self, number: int, lease: str, **values: Any) -> bool:
-        """End or requeue a running evaluation; False when the lease is no longer held."""
+        """End a running evaluation; False when the lease is no longer held."""
         e = t.evaluations.c
         query = update(t.evaluations).where(e.id == number, e.lease == lease, e.status == "running")
         return self.c.execute(query.values(lease=None, **values)).rowcount == 1
@@ -58,7 +76,8 @@ class ScoringRows(Base):
         """Put what a dead server left running back into the queue."""
         e = t.evaluations.c
         left = [_evaluation(r) for r in self.c.execute(select(t.evaluations).where(e.status == "running"))]
-        self.c.execute(update(t.evaluations).where(e.status == "running").values(status="queued", lease=None))
+        for row in left:
+            self.requeue(row, row.failures)
         return left
 
     def pending(self, *purposes: Purpose) -> int:
