@@ -154,7 +154,7 @@ class _Check:
         if row is None:
             yield f"submission {number} is missing from the database ({where})"
             return
-        expected = {**body, **{k: overruled[k] for k in ("ranked", "remark") if k in overruled}}
+        expected = body | {k: v for k, v in overruled.items() if k in ("ranked", "remark")}
         yield from _differences(f"submission {number}", submission_body(row), expected, where)
         yield from self._artifact(body)
 
