@@ -124,7 +124,7 @@ class Recipe:
 
     def parts(self) -> int:
         """How many things the method does beyond the plain baseline."""
-        named = sum(getattr(self, n) != getattr(Recipe(), n) for n in ("labels", "view", "denoise", "train"))
+        named: int = sum(getattr(self, n) != getattr(Recipe(), n) for n in ("labels", "view", "denoise", "train"))
         return named + sum((self.components > 0, self.blend > 0, self.group_logic > 0, self.logic > 0, self.centre))
 
     def title(self) -> str:
