@@ -580,10 +580,13 @@ def test_read_only_folders_stay_so_and_hidden_ones_are_empty(
 def test_a_socket_is_found_again_after_its_server_restarts(
     sandbox: Sandbox, spec: Callable[..., SandboxSpec], tmp_path: Path
 ) -> None:
-    """A socket in a folder of its own is reached inside, also when the server has made it anew."""
+    """A socket in a folder of its own is reached inside, also through a link, also when the server has made it anew."""
     folder = Path(tempfile.mkdtemp(prefix="aarlab-"))  # a unix socket's path is at most 107 bytes
     folder.chmod(0o755)
-    place = folder / "lab.sock"
+    (folder / "api").mkdir()
+    place = folder / "api" / "lab.sock"
+    (folder / "lab.sock").symlink_to(place)  # beside other files; only what it leads to must be alone
+    (folder / "token").write_text(CANARY)
     code = """
         import socket, time
         for _ in range(2):
@@ -604,7 +607,7 @@ def test_a_socket_is_found_again_after_its_server_restarts(
                 place.chmod(0o666)
                 server.listen()
                 server.settimeout(10)
-                process = process or sandbox.start(spec(code, sockets=((place, "/run/aarlab.sock"),)))
+                process = process or sandbox.start(spec(code, sockets=((folder / "lab.sock", "/run/aarlab.sock"),)))
                 connection, _ = server.accept()
                 connection.sendall(word)
                 connection.close()

@@ -271,12 +271,12 @@ def _sockets(sockets: tuple[tuple[Path, str], ...]) -> list[str]:
     """A socket in a folder of its own is bound by the folder, so that it is found again when its server restarts."""
     out = []
     for number, (host, inside) in enumerate(sockets):
-        folder = host.resolve().parent
-        if all(stat.S_ISSOCK(entry.lstat().st_mode) for entry in folder.iterdir()):
-            out += ["--ro-bind", str(folder), f"/run/sockets/{number}"]
-            out += ["--symlink", f"/run/sockets/{number}/{host.name}", inside]
+        real = host.resolve()
+        if all(stat.S_ISSOCK(entry.lstat().st_mode) for entry in real.parent.iterdir()):
+            out += ["--ro-bind", str(real.parent), f"/run/sockets/{number}"]
+            out += ["--symlink", f"/run/sockets/{number}/{real.name}", inside]
         else:
-            out += ["--bind", str(host.resolve()), inside]
+            out += ["--bind", str(real), inside]
     return out
 
 

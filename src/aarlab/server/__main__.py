@@ -135,16 +135,23 @@ def tcp_socket(port: int) -> socket.socket:
 def unix_socket(path: Path) -> socket.socket:
     """Listen on a socket file that every uid may connect to; the token decides who is heard.
 
-    Bound through the folder's descriptor, since a socket address holds no more than 107 bytes.
+    The file lies in a folder of its own and `path` is a link to it: sandboxes bind that folder, and so find the new
+    file when a restarted server has made it. Bound through the folder's descriptor, since a socket address holds no
+    more than 107 bytes.
     """
+    home = path.parent / "api"
+    home.mkdir(exist_ok=True)
+    home.chmod(0o755)
+    (home / path.name).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    folder = os.open(path.parent, os.O_PATH)
+    folder = os.open(home, os.O_PATH)
     try:
         sock.bind(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
-    path.chmod(0o666)
+    (home / path.name).chmod(0o666)
+    path.symlink_to(Path("api") / path.name)
     return sock
 
 
