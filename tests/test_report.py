@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import toy
-from aarlab.errors import InputError
+from aarlab.errors import Infrastructure, InputError
 from aarlab.problems import base as problems
 from aarlab.records import Estimate
 from aarlab.reports import report, sentences
@@ -213,7 +213,7 @@ def test_leads_widen_with_the_number_of_finalists() -> None:
     """Ten opened finalists make the paired interval of the record wider than one does."""
     widths = {}
     for opened in (1, 10):
-        record = measure(simulate(opened=opened)).record
+        record = measure(simulate(20, opened=opened)).record
         assert record is not None
         lead = record.leads["weak-labels-soft"]
         widths[opened] = lead.high - lead.low
@@ -239,7 +239,7 @@ def test_lookup_gain_follows_rate_distortion() -> None:
 
 def test_unfinished_run_says_so(tmp_path: Path) -> None:
     """While research goes on there is no winner, no record, and no seed on the page."""
-    data = replace(simulate(opened=0, phase="research"), winner=None)
+    data = replace(simulate(20, opened=0, phase="research"), winner=None)
     report.render(data, tmp_path)
     found = check_json(tmp_path)
     assert found["headline"].startswith("No winner yet.")
@@ -259,9 +259,32 @@ def test_run_without_any_score(tmp_path: Path) -> None:
     assert [b["name"] for b in found["baselines"]] == list(BASELINES)
 
 
+def test_our_own_failures_are_not_the_methods(tmp_path: Path) -> None:
+    """A submission that the lab gave up on is told apart from failed methods, in words and in the chart."""
+    data = simulate(3)
+    reasons = ("infrastructure", "nan")
+    failed = tuple(replace(data.submissions[i], status="failed", reason=r) for i, r in enumerate(reasons))
+    unscored = tuple(replace(t, correct={n: c for n, c in t.correct.items() if n[0] != "#"}) for t in data.tasks)
+    report.render(replace(data, submissions=failed, tasks=unscored, winner=None, finalists=(), posts=()), tmp_path)
+    found = check_json(tmp_path)
+    assert "2 submissions, 1 of them failed or refused, 1 given up because the lab itself failed" in found["headline"]
+    assert "1 given up by the lab" in Page((tmp_path / "report.html").read_text()).text
+
+
+def test_a_report_that_cannot_be_written_is_our_failure(tmp_path: Path) -> None:
+    """A path that cannot be written gives one sentence with the remedy."""
+    folder = tmp_path / "lab"
+    with ToyLab(folder):
+        pass
+    (folder / "report").rmdir()
+    (folder / "report").write_text("in the way")
+    with pytest.raises(Infrastructure, match="the report cannot be written"):
+        report.write(folder)
+
+
 def test_scores_without_isolation_are_unranked(tmp_path: Path) -> None:
     """With isolation `process` no row has a rank, and headline, page and Markdown say why."""
-    report.render(simulate(isolation="process"), tmp_path)
+    report.render(simulate(20, isolation="process"), tmp_path)
     found = check_json(tmp_path)
     assert {r["rank"] for r in found["leaderboard"]} == {None}
     assert "Unranked" in found["headline"]
@@ -269,9 +292,9 @@ def test_scores_without_isolation_are_unranked(tmp_path: Path) -> None:
     assert "isolates nothing" in (tmp_path / "report.md").read_text()
 
 
-def test_a_submission_the_lab_does_not_rank_takes_no_place(tmp_path: Path) -> None:
+def test_a_submission_the_lab_does_not_rank_takes_no_place() -> None:
     """An unranked row stands in the list with the lab's remark, and the next row takes its rank."""
-    data = simulate()
+    data = simulate(20)
     rows = measure(data).rows
     out = rows[3].submission.id
     changed = [replace(s, ranked=False, remark="over the top") if s.id == out else s for s in data.submissions]
@@ -281,7 +304,7 @@ def test_a_submission_the_lab_does_not_rank_takes_no_place(tmp_path: Path) -> No
 
 def test_sentences_follow_the_run() -> None:
     """What to believe depends on the run: kinds, fresh items, earlier answers, a broken ledger."""
-    data = simulate()
+    data = simulate(20)
     results = measure(data)
     doubt = " ".join(sentences.doubt(data, results))
     assert "no language model" in doubt

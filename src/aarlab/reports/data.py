@@ -130,6 +130,11 @@ class RunData:
         return next(s for s in self.submissions if s.id == number)
 
 
+def given_up(submission: Submission) -> bool:
+    """Whether our own failures, not the method's, kept a submission from being scored."""
+    return submission.status == "failed" and submission.reason == "infrastructure"
+
+
 def method(submission: int) -> str:
     """The contender name of a submission; no baseline can have it."""
     return f"#{submission}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aarlab.reports import figures
-from aarlab.reports.data import RunData, method
+from aarlab.reports.data import RunData, given_up, method
 from aarlab.reports.results import Results
 
 
@@ -51,7 +51,7 @@ def activity(data: RunData, results: Results, width: int) -> Any:
             "scored" if s.id in scored else "failed", s.name, s.id, s.parent, s.id in results.lineage,
         )
         for s in data.submissions
-        if s.id in scored or s.status in ("failed", "timed_out", "refused")
+        if s.id in scored or (s.status in ("failed", "timed_out", "refused") and not given_up(s))
     ]  # fmt: skip
     events += [figures.Event(p.researcher, max(0.0, (p.created - start) / 60), p.kind, p.title) for p in data.posts]
     names = dict.fromkeys([*(r.name for r in data.researchers), *(e.researcher for e in events)])

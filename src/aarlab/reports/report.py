@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from aarlab.errors import Infrastructure
 from aarlab.records import Estimate
 from aarlab.reports import sentences
-from aarlab.reports.data import RunData, collect, method
+from aarlab.reports.data import RunData, collect, given_up, method
 from aarlab.reports.document import document, timeline
 from aarlab.reports.results import Results, measure
 from aarlab.reports.text import fence, html_code, markdown, plain
@@ -24,8 +25,17 @@ WIDE, SLIM = 1020, 356
 
 
 def write(lab: Path) -> Path:
-    """Measure and draw everything again from the lab folder. Returns the page's path."""
-    return render(collect(lab), lab / FOLDER)
+    """Measure and draw everything again from the lab folder. Returns the page's path.
+
+    Raises InputError for a folder that is no whole lab, Infrastructure when the files cannot be written.
+    """
+    data = collect(lab)
+    try:
+        return render(data, lab / FOLDER)
+    except OSError as error:
+        raise Infrastructure(
+            f"{lab / FOLDER}: the report cannot be written ({error.strerror}); free space and run `aarlab report {lab}`"
+        ) from None
 
 
 def headline(lab: Path) -> str:
@@ -102,7 +112,8 @@ def _states(data: RunData) -> dict[str, int]:
     """How many submissions are in each state, most frequent first."""
     counts: dict[str, int] = {}
     for s in data.submissions:
-        counts[s.status] = counts.get(s.status, 0) + 1
+        state = "given up by the lab" if given_up(s) else s.status.replace("_", " ")
+        counts[state] = counts.get(state, 0) + 1
     return dict(sorted(counts.items(), key=lambda kv: -kv[1]))
 
 

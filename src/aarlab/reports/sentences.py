@@ -7,7 +7,7 @@ channel names that channel; nothing here says "leak-proof", "held out" or "no ch
 from __future__ import annotations
 
 from aarlab.records import Estimate
-from aarlab.reports.data import RunData, method
+from aarlab.reports.data import RunData, given_up, method
 from aarlab.reports.results import Family, Results
 
 
@@ -93,10 +93,11 @@ def _why_no_winner(data: RunData, results: Results) -> str:
 def _nothing(data: RunData) -> str:
     if not data.submissions:
         return "Nothing was submitted, so there is no score and no winner."
-    failed = sum(s.status in ("failed", "timed_out", "refused") for s in data.submissions)
-    return (
-        f"No submission has a score: {count(len(data.submissions), 'submission')}, {failed} of them failed or refused."
-    )
+    lost = sum(given_up(s) for s in data.submissions)
+    failed = sum(s.status in ("failed", "timed_out", "refused") for s in data.submissions) - lost
+    ours = f", {lost} given up because the lab itself failed" if lost else ""
+    sent = count(len(data.submissions), "submission")
+    return f"No submission has a score: {sent}, {failed} of them failed or refused{ours}."
 
 
 def believe(data: RunData, results: Results) -> list[str]:
