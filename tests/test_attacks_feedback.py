@@ -275,6 +275,14 @@ def test_row_33_junk_does_not_starve_the_others(tmp_path: Path) -> None:
             assert lab.submit(toy.variant(f"{who!r} + 'x'"), who=who).status_code == 201
 
 
+def test_a_person_takes_only_what_nobody_was_promised(tmp_path: Path) -> None:
+    """The operator may submit a file too, charged to the fleet, and only from answers that no share covers."""
+    settings = toy.settings(budget=Budget(answers=8, submissions=40))
+    with ToyLab(tmp_path / "lab", settings) as lab:
+        codes = [lab.submit(toy.variant(i), who="operator").status_code for i in range(4)]
+        assert codes == [201, 201, 429, 429]
+
+
 def test_32_racing_submissions_against_a_budget_of_5(tmp_path: Path) -> None:
     """Exactly five are scored; the others are refused with 429 and leave nothing behind."""
     settings = toy.settings(budget=Budget(answers=5, submissions=40))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,17 @@ def test_an_evaluation_is_claimed_once(store: Store) -> None:
         assert rows.finish(first.id, first.lease, status="scored")
         assert not rows.finish(first.id, first.lease, status="scored")
         assert len(rows.requeue_running()) == 19
+
+
+def test_a_long_queue_holds_up_nobody_else(store: Store) -> None:
+    """Everybody's first evaluation is claimed before anybody's second, whoever filled the queue first."""
+    with store.write() as rows:
+        rows.add_researcher(ResearcherRow("bea", "search", "", token_hash="u"))
+        for who, i in [("ada", 0), ("ada", 1), ("ada", 2), ("bea", 3), ("bea", 4)]:
+            number = rows.add_submission(replace(submission(str(i)), researcher=who)).id
+            rows.add_evaluation(number, "p", "feedback", "feedback", 1.0)
+        claimed = [rows.claim(f"w{i}") for i in range(5)]
+        assert [e.submission for e in claimed if e] == [1, 4, 2, 5, 3]
 
 
 def test_answers_are_reserved_given_and_released(store: Store) -> None:

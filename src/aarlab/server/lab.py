@@ -103,8 +103,12 @@ class Lab:
         path = self.artifact(bundle_hash)
         if not path.exists():
             fresh = path.with_suffix(f".{secrets.token_hex(4)}.new")
-            fresh.write_bytes(data)
-            os.replace(fresh, path)
+            try:
+                fresh.write_bytes(data)
+                os.replace(fresh, path)
+            except OSError as error:
+                fresh.unlink(missing_ok=True)
+                raise Infrastructure(f"{path.parent}: {error.strerror}; free space, then send it again") from None
         return bundle_hash
 
     def source(self, bundle_hash: str) -> str:

@@ -20,7 +20,7 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_ti
 def open_engine(path: Path) -> Engine:
     """An engine whose transactions begin as their execution option `begin` says (default: a plain read)."""
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False, "timeout": 30}, pool_size=20
+        URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False, "timeout": 30}, pool_size=50
     )
 
     @event.listens_for(engine, "connect")

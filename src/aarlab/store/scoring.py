@@ -39,10 +39,15 @@ class ScoringRows(Base):
         )
 
     def claim(self, lease: str, not_these: Iterable[int] = ()) -> Evaluation | None:
-        """Take the oldest queued evaluation under a lease, or None."""
-        e = t.evaluations.c
-        query = select(e.id).where(e.status == "queued", e.id.not_in(tuple(not_these))).order_by(e.id).limit(1)
-        number = self.c.execute(query).scalar()
+        """Take the next queued evaluation under a lease, or None.
+
+        Everybody's first comes before anybody's second, so that one researcher's long queue holds up nobody else.
+        """
+        e, s = t.evaluations.c, t.submissions.c
+        turn = func.row_number().over(partition_by=(s.researcher, e.purpose), order_by=e.id).label("turn")
+        turns = select(e.id, e.status, turn).join(t.submissions, s.id == e.submission).subquery().c
+        query = select(turns.id).where(turns.status == "queued", turns.id.not_in(tuple(not_these)))
+        number = self.c.execute(query.order_by(turns.turn, turns.id).limit(1)).scalar()
         if number is None:
             return None
         self.c.execute(update(t.evaluations).where(e.id == number).values(status="running", lease=lease))

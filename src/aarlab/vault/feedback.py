@@ -22,8 +22,8 @@ HARD_TOP = 450
 START_BASELINE = "weak-labels-hard"
 
 PAIRED_VARIANCE = 0.10
-"""Variance of the per-item difference between two methods' mean correctness: the share of items on which two methods
-of about equal quality part ways when each is averaged over five seeds. Its root over root n is one paired SE."""
+"""Variance over items of the difference between two methods' correctness, each averaged over five seeds; its root over
+root n is one paired standard error. Measured between baselines: 0.02 for close relatives, 0.24 for unlike ones."""
 
 ROUND_OFF = 1e-9
 

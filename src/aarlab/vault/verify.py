@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from aarlab.errors import LedgerError, UnknownName
+from aarlab.errors import Infrastructure, LedgerError, UnknownName
 from aarlab.records import Answer, Evaluation, LedgerLine, Score, Submission
 from aarlab.store import Rows, Store
-from aarlab.store.registry import Earlier
+from aarlab.store.registry import Earlier, Registry, state_file
 from aarlab.vault.feedback import Ladder, released_bits
 from aarlab.vault.ledger import break_in, evaluation_body, submission_body, verdict_body
 from aarlab.vault.store import Vault
@@ -65,7 +65,7 @@ class Report:
             raise LedgerError(self.faults[0] + more)
 
 
-def verify(lab: Path, earlier: Earlier | None = None) -> Report:
+def verify(lab: Path) -> Report:
     """Check a lab folder; works on a running lab and without its vault."""
     if not (lab / "lab.db").is_file():
         raise UnknownName(f"{lab} is no lab folder: it has no lab.db")
@@ -73,7 +73,7 @@ def verify(lab: Path, earlier: Earlier | None = None) -> Report:
     store = Store(lab / "lab.db")
     try:
         with store.read() as rows:
-            return _Check(lab, vault, rows).report(earlier)
+            return _Check(lab, vault, rows).report()
     finally:
         store.close()
 
@@ -91,7 +91,7 @@ class _Check:
             self.scores.setdefault(score.evaluation, []).append(score)
         self.announced: dict[str, set[int]] = {"submission": set(), "verdict": set(), "evaluation": set()}
 
-    def report(self, earlier: Earlier | None) -> Report:
+    def report(self) -> Report:
         faults = list(self._faults())
         answers, _ = self.rows.ladder_state()
         rungs, total = self._terms()
@@ -104,8 +104,20 @@ class _Check:
             signed=self.vault is not None,
             faults=list(dict.fromkeys(faults)),
             notes=[] if self.vault else ["the vault is not here: signatures, outcomes and scores were not checked"],
-            earlier=earlier,
+            earlier=self._earlier(),
         )
+
+    def _earlier(self) -> Earlier | None:
+        """What this machine's other labs were told about the same labels; None when that cannot be read."""
+        if not self.lines or "data_hash" not in self.lines[0].body:
+            return None
+        try:
+            registry = Registry(state_file())
+            found = registry.earlier(self.lines[0].body["data_hash"], self.lines[0].body["id"])
+            registry.close()
+        except Infrastructure:
+            return None
+        return found
 
     def _terms(self) -> tuple[int, int]:
         """(rungs, answers of the run) as the first line states them."""
