@@ -29,6 +29,8 @@ TICK = 0.5
 STALL_SECONDS = 90.0
 SERVER_START_SECONDS = 30.0
 MAX_FAST_FAILURES = 5
+MAX_SILENCES = 30
+PATIENCE = 1.0  # seconds a silent service is asked again before its process is looked at
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -40,24 +42,27 @@ class Server:
         self.lab = lab
         self.log = lab / "run" / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.failures = 0
         self.client: LabClient | None = None
+        self.failures = 0  # starts in a row that did not succeed
 
-    def start(self) -> LabClient:
+    def start(self) -> None:
         """Start and wait until it answers. Raises Infrastructure with the log's last line."""
+        self.client = None
         (self.lab / "run" / "server.json").unlink(missing_ok=True)
         with open(self.log, "ab") as log:
-            argv = [sys.executable, "-m", "aarlab.server", "--lab", str(self.lab)]
+            argv = [sys.executable, "-m", "aarlab.server", "--lab", str(self.lab), "--parent", str(os.getpid())]
             self.process = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
         deadline = time.monotonic() + SERVER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             if (self.lab / "run" / "server.json").is_file():
-                self.client = spec.operator(self.lab)
-                self.client.health()
-                return self.client
+                client = spec.operator(self.lab, PATIENCE)
+                client.health()
+                self.client = client
+                return
             time.sleep(0.05)
+        self.stop()
         raise Infrastructure(f"the lab service did not start: {self.last_words()} (log: {self.log})")
 
     def alive(self) -> bool:
@@ -84,6 +89,7 @@ class Worker:
         self.lab, self.settings, self.sandbox, self.one = lab, settings, sandbox, one
         self.process: SandboxProcess | None = None
         self.state = "waiting"
+        self.why = ""  # of the last restart
         self.restarts = 0
         self.next_start = 0.0
         self._cpu = 0.0
@@ -114,7 +120,10 @@ class Worker:
         """Notice an end or a stall and plan the restart; a clean exit is final."""
         if self.process is None:
             if self.state in ("waiting", "restarting") and time.monotonic() >= self.next_start:
-                self.start()
+                try:
+                    self.start()
+                except Infrastructure as error:
+                    self._again(str(error))
             return
         code = self.process.poll()
         if code is None:
@@ -127,9 +136,9 @@ class Worker:
             self._again(self.process.verdict or f"exit {code}")
 
     def _again(self, why: str) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process = None
         self.restarts += 1
         self.state, self.why = "restarting", why
         self.next_start = time.monotonic() + min(30.0, 0.5 * 2 ** min(self.restarts, 6))
@@ -151,16 +160,17 @@ class Supervisor:
         self.usage = UsageFile(lab / "run")
         self.usage.usage.supervisor_starts += 1
         self.stopping = False
+        self.silent = 0  # ticks in a row in which a live service did not answer
         self._saved = 0.0
 
     def run(self) -> bool:
         """Work until the lab is done (True) or a signal asks to stop (False)."""
         handlers = {s: signal.signal(s, self._signalled) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
-            view = self.server.start().run()
+            view = self._server().run()
             while not self.stopping and view["phase"] != "done":
                 time.sleep(TICK)
-                view = self._tick()
+                view = self._try_tick() or view
             return bool(view["phase"] == "done")
         finally:
             for worker in self.workers:
@@ -174,6 +184,17 @@ class Supervisor:
         if self.stopping:
             os._exit(130)
         self.stopping = True
+
+    def _try_tick(self) -> dict[str, Any] | None:
+        """A tick, or None when the service died in the middle of it: the next one starts it again."""
+        try:
+            return self._tick()
+        except Infrastructure:
+            if self.server.alive():
+                self.silent += 1
+            if self.silent > MAX_SILENCES or self.server.failures >= MAX_FAST_FAILURES:
+                raise
+            return None
 
     def _tick(self) -> dict[str, Any]:
         client = self._server()
@@ -191,22 +212,25 @@ class Supervisor:
             if reason := costs.spent(self.settings, self.usage.usage, view, totals):
                 self._end_research(client, reason)
         self._save()
+        self.silent = 0
         states = {w.one.name: w.state for w in self.workers}
         self.show({**view, "usage": totals, "seconds_left": left, "workers": states})
         return view
 
     def _server(self) -> LabClient:
-        """The client of a live server; restarts it after a crash, with back-off and an end."""
-        if self.server.alive():
-            self.server.failures = 0
-            assert self.server.client is not None
-            return self.server.client
-        self.server.failures += 1
-        self.usage.usage.server_restarts += 1
-        if self.server.failures > MAX_FAST_FAILURES:
-            raise Infrastructure(f"the lab service keeps dying: {self.server.last_words()} (log: {self.server.log})")
-        time.sleep(min(5.0, 0.2 * 2**self.server.failures))
-        return self.server.start()
+        """The client of a live server; (re)starts it where needed, with back-off and an end."""
+        while not self.server.alive() or self.server.client is None:
+            if self.server.process is not None:
+                self.usage.usage.server_restarts += 1
+                time.sleep(min(5.0, 0.2 * 2**self.server.failures))
+            try:
+                self.server.start()
+            except Infrastructure:
+                self.server.failures += 1
+                if self.server.failures >= MAX_FAST_FAILURES:
+                    raise
+        self.server.failures = 0
+        return self.server.client
 
     def _watch(self, view: dict[str, Any], totals: dict[str, Any]) -> None:
         asked = {r["name"]: r["status"] for r in view["researchers"]}

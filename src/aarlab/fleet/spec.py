@@ -22,9 +22,9 @@ def tokens(lab: Path) -> dict[str, Any]:
     return found
 
 
-def operator(lab: Path) -> LabClient:
-    """A client of the lab's service with the operator's rights."""
-    return LabClient(lab / "run" / "aarlab.sock", tokens(lab)["operator"])
+def operator(lab: Path, patience: float = 10.0) -> LabClient:
+    """A client of the lab's service with the operator's rights; `patience` in seconds."""
+    return LabClient(lab / "run" / "aarlab.sock", tokens(lab)["operator"], patience)
 
 
 def find(settings: Settings, name: str) -> ResearcherSpec:

@@ -31,8 +31,10 @@ PR_SET_PDEATHSIG = 1
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m aarlab.server", description=__doc__)
     parser.add_argument("--lab", type=Path, required=True, metavar="DIR", help="a lab folder")
-    lab = parser.parse_args(arguments).lab.resolve()
-    die_with_parent(os.getppid())
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when this process does")
+    given = parser.parse_args(arguments)
+    lab = given.lab.resolve()
+    die_with_parent(given.parent or os.getppid())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         with only_server(lab):
