@@ -60,7 +60,7 @@ def mixture(task: W2STask, teacher: float = 0.5, sharpness: float = 1.5, relativ
     """Teacher times zero-shot prior: the product of two opinions, each as log-odds of its rank, in shares
     `teacher` and 1 - `teacher`. Where the two err independently, the product errs less than either."""
     own = relative_zero_shot(task.train, relative, 1.0)
-    theirs = rank_logit(task.weak_labels, task.train.paired)
+    theirs = rank_logit(logit(task.weak_labels), task.train.paired)
     return expit(np.float32(sharpness) * (np.float32(teacher) * theirs + np.float32(1 - teacher) * own))
 
 
