@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,14 @@ def test_shares_hold_whatever_the_order(total: int, members: int, asks: list[int
         else:
             assert who not in budget.members or taken.get(who, 0) >= budget.share
         assert sum(taken.values()) <= total
+
+
+def test_the_documented_table_is_what_the_code_counts() -> None:
+    """Every row of the table in docs/scoring.md follows from its step and a start at 0.70."""
+    text = (Path(__file__).parents[1] / "docs" / "scoring.md").read_text("utf-8")
+    table = [[float(x) for x in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| 0.0")]
+    assert len(table) == 3
+    for step, rungs, *bits in table:
+        start = math.ceil(0.70 / step - 1e-9)
+        assert Ladder(step, start, start).rungs == rungs
+        assert bits == [round(released_bits(k, int(rungs))) for k in (15, 45, 150, 450)]
