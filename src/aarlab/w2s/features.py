@@ -220,7 +220,7 @@ class LanguageModel:
     def _logprob(self, states: Any, before: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """Six statistics of the log-probabilities of `tokens`, each read at the state before it."""
         logits = self.model.lm_head(states[before]).float()
-        picked = logits.log_softmax(-1).gather(-1, self.torch.tensor(tokens)[:, None])[:, 0].numpy()
+        picked = (logits.gather(-1, self.torch.tensor(tokens)[:, None])[:, 0] - logits.logsumexp(-1)).numpy()
         low = np.sort(picked)[:3]
         return np.array([picked.mean(), low[0], low.mean(), picked[-1], picked[-8:].mean(), len(picked)], np.float32)
 
