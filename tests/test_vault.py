@@ -52,11 +52,11 @@ def test_two_labs_draw_different_seeds(tmp_path: Path, vault: Vault) -> None:
 
 
 def test_grading_lines_up_items_of_every_seed() -> None:
-    """Outputs come in each draw's own order and leave in ascending row number; 0.5 and more means 1."""
+    """Outputs come in each draw's own order and leave in ascending row number; above 0.5 means 1."""
     labels = np.array([0, 1, 1, 0, 1], np.int8)
     draws = [Draw(np.array([0]), np.array(order), np.zeros(1, np.float32), 0) for order in ([1, 2, 4], [4, 1, 2])]
     outputs = [np.array([0.5, 0.2, 0.9], np.float32), np.array([0.9, 0.5, 0.2], np.float32)]
-    expected = np.array([[True, False, True], [True, False, True]])
+    expected = np.array([[False, False, True], [False, False, True]])
     assert np.array_equal(grade(outputs, draws, labels), expected)
 
 

@@ -85,9 +85,9 @@ def make_task(folder: Path, problem: str, task: str, role: Role, items: int, see
     is_test = np.arange(items) >= items // 2
     teachers = np.stack([_teach(rng, weak.astype(np.float32), labels) for _ in range(TEACHERS)])
     pack.write_task(folder, inputs, teachers.astype(np.float16), {"labels": labels, "is_test": is_test})
-    accuracy = [float(((t >= 0.5) == labels)[is_test].mean()) for t in teachers]
+    accuracy = [float(((t > 0.5) == labels)[is_test].mean()) for t in teachers]
     ceiling = LogisticHead(0.01).fit(strong[~is_test].astype(np.float32), labels[~is_test])
-    top = float(((ceiling.predict(strong[is_test].astype(np.float32)) >= 0.5) == labels[is_test]).mean())
+    top = float(((ceiling.predict(strong[is_test].astype(np.float32)) > 0.5) == labels[is_test]).mean())
     floor = Measured(float(np.mean(accuracy)), float(np.std(accuracy) / np.sqrt(TEACHERS)), TEACHERS)
     return TaskCard(
         name=task, role=role, title=f"toy {task}", train_items=int((~is_test).sum()), test_items=int(is_test.sum()),

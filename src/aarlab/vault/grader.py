@@ -17,7 +17,7 @@ def grade(outputs: Sequence[NDArray[np.floating]], draws: Sequence[Draw], labels
     """Whether each test item was answered right, (seeds, items), items in ascending row number.
 
     outputs: one array (n_test,) of P(label = 1) per draw, in the order of `Draw.test`. labels: {0, 1} for every item
-    of the task. An output of 0.5 and more says 1. Raises MethodError for an output that breaks the contract.
+    of the task. An output above 0.5 says 1. Raises MethodError for an output that breaks the contract.
     """
     if len(outputs) != len(draws):
         raise MethodError("shape", f"{len(outputs)} outputs for {len(draws)} seeds")
@@ -28,7 +28,7 @@ def grade(outputs: Sequence[NDArray[np.floating]], draws: Sequence[Draw], labels
 def _right(output: NDArray[np.floating], draw: Draw, labels: NDArray[np.int8]) -> Bools:
     check_output(output, len(draw.test))
     order = np.argsort(draw.test)
-    right: Bools = (output[order] >= 0.5) == (labels[draw.test[order]] == 1)
+    right: Bools = (output[order] > 0.5) == (labels[draw.test[order]] == 1)
     return right
 
 
