@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aarlab.errors import AarlabError
+from aarlab.errors import AarlabError, MethodError
 
 app = typer.Typer(
     name="aarlab",
@@ -246,6 +246,8 @@ def main() -> None:
     try:
         app()
     except AarlabError as error:
+        if isinstance(error, MethodError) and error.detail:
+            print(error.detail, file=sys.stderr)
         print(f"aarlab: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
