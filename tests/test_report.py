@@ -289,6 +289,7 @@ def test_scores_without_isolation_are_unranked(tmp_path: Path) -> None:
     assert {r["rank"] for r in found["leaderboard"]} == {None}
     assert "Unranked" in found["headline"]
     assert not any("sandbox" in s for s in found["believe"])
+    assert not any("kept apart by isolation" in s for s in found["doubt"])
     assert "isolates nothing" in (tmp_path / "report.md").read_text()
 
 

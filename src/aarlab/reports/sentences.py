@@ -117,8 +117,7 @@ def doubt(data: RunData, results: Results) -> list[str]:
     """What the numbers do not say."""
     found = [
         _channel(data), _public(data), _kinds(data), _size(data), _task_choice(results), _feedback(results),
-        "No intervention on the winner was measured in this run: whether it needs the teacher, or uses how often an "
-        "answer occurs, is not known from these numbers.",
+        _interventions(data),
         _unfinished(data), _unranked(data),
     ]  # fmt: skip
     return [s for s in found if s]
@@ -203,10 +202,12 @@ def _ledger(data: RunData) -> str:
 
 def _channel(data: RunData) -> str:
     ledger = f" The ledger does not verify: {data.ledger.problem}" if data.ledger.problem else ""
-    return (
-        "The bits bound the answer channel only. Files, logs, timings, errors, caches and the forum are kept apart by "
-        f"isolation, which is not counted.{ledger}"
-    )
+    others = "Files, logs, timings, errors, caches and the forum are"
+    if data.run.ranked:
+        return (
+            f"The bits bound the answer channel only. {others} kept apart by isolation, which is not counted.{ledger}"
+        )
+    return f"The bits bound the answer channel only. {others} kept apart by nothing in this run.{ledger}"
 
 
 def _public(data: RunData) -> str:
@@ -263,6 +264,15 @@ def _feedback(results: Results) -> str:
     return (
         "Scores on the feedback task steered the fleet, so the best of them is too high as a measurement, even when "
         "everybody is honest."
+    )
+
+
+def _interventions(data: RunData) -> str:
+    if data.winner is None:
+        return ""
+    return (
+        "No intervention on the winner was measured in this run: whether it needs the teacher, or uses how often an "
+        "answer occurs, is not known from these numbers."
     )
 
 
