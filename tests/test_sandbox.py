@@ -747,3 +747,20 @@ def usable(python: str) -> bool:
         )
         return done.stdout.strip() == str(sys.version_info[:2])
     return False
+
+
+def test_a_person_can_sit_in_a_sandbox(tmp_path: Path) -> None:
+    """`attach` runs a program on the caller's own streams and answers with its exit code."""
+    code = f"""
+        from pathlib import Path
+        from aarlab.sandbox import open_sandbox
+        from aarlab.sandbox.base import Limits, SandboxSpec
+        from aarlab.sandbox.library import library_binds
+        one = SandboxSpec(("/bin/sh",), Path({str(tmp_path / "w")!r}), library_binds(), (), {{}},
+                          Limits(256, 0, 24, 8, 24), 3)
+        raise SystemExit(open_sandbox("bwrap").attach(one))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], input="pwd; hostname; exit 9\n", capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()) == (9, ["/work", "sandbox"]), done.stderr

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -41,18 +42,23 @@ STARTED = b"S"
 
 
 class LocalExecutor:
-    """Runs methods, at most `workers` at a time. `run` may be called from any thread."""
+    """Runs methods, at most `workers` at a time. `run` may be called from any thread.
 
-    def __init__(self, sandbox: Sandbox, workers: int = 2, limits: Limits | None = None) -> None:
-        self.sandbox, self.workers = sandbox, workers
+    `hidden` names folders (the lab's) that no method may see even if they lie below a system folder.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, workers: int = 2, limits: Limits | None = None, hidden: tuple[Path, ...] = ()
+    ) -> None:
+        self.sandbox, self.workers, self.hidden = sandbox, workers, hidden
         # no files and no CPU limit: a method has no disk, and its wall time is bounded
         self.limits = replace(limits or DEFAULT, cpu_seconds=0, file_mb=0, disk_mb=0, tmp_mb=0)
         self._slots = threading.BoundedSemaphore(workers)
         self._change = threading.Condition()
         self._ready: deque[Worker] = deque()
         self._in_use: set[Worker] = set()
-        self._indices = list(range(2 * workers + 1))
-        self._problem: AarlabError | None = None
+        self._spent: list[Worker] = []
+        self._problem: Exception | None = None
         self._closed = False
         self._filler = threading.Thread(target=self._fill, name="method-workers", daemon=True)
         self._filler.start()
@@ -77,6 +83,13 @@ class LocalExecutor:
             finally:
                 self._drop(worker)
 
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Wait until every standby is warm. Raises Infrastructure if that takes longer."""
+        with self._change:
+            full = self._change.wait_for(lambda: self._closed or len(self._ready) >= self.workers, seconds)
+        if not full:
+            raise Infrastructure(f"{self.workers} method sandboxes were not ready within {seconds:.0f} s")
+
     def close(self) -> None:
         """Kill every worker; runs in progress end with Infrastructure."""
         with self._change:
@@ -88,8 +101,9 @@ class LocalExecutor:
             worker.process.kill()
         self._filler.join(START_SECONDS)
         with self._change:
-            doomed = list(self._ready)
+            doomed = [*self._ready, *self._spent]
             self._ready.clear()
+            self._spent.clear()
         for worker in doomed:
             worker.process.close()
 
@@ -106,7 +120,7 @@ class LocalExecutor:
                     self._change.notify_all()
                     if worker.process.poll() is None:
                         return worker
-                    self._forget(worker)
+                    self._drop(worker)
                     continue
                 if self._problem is not None:
                     problem, self._problem = self._problem, None
@@ -116,37 +130,48 @@ class LocalExecutor:
                     raise Infrastructure(f"no method sandbox came up within {START_SECONDS:.0f} s")
 
     def _drop(self, worker: Worker) -> None:
-        worker.process.close()
+        """Leave a used worker to the background thread: ending a sandbox takes longer than a result should wait."""
         with self._change:
-            self._forget(worker)
+            self._in_use.discard(worker)
+            self._spent.append(worker)
             self._change.notify_all()
 
-    def _forget(self, worker: Worker) -> None:
-        self._in_use.discard(worker)
-        self._indices.append(worker.index)
+    def _index(self) -> int:
+        """The lowest number no worker has; it decides the host user."""
+        taken = {w.index for w in (*self._ready, *self._in_use, *self._spent)}
+        return next(n for n in range(len(taken) + 1) if n not in taken)
 
     def _fill(self) -> None:
-        """Keep `workers` sandboxes warm until closed. A failure to start is handed to the next `run`."""
+        """End used sandboxes and keep `workers` warm, until closed. A failed start is handed to the next `run`."""
         while True:
             with self._change:
-                while not self._closed and (len(self._ready) >= self.workers or self._problem is not None):
-                    self._change.wait()
+                self._change.wait_for(self._has_work)
                 if self._closed:
                     return
-                index = self._indices.pop(0)
-            try:
-                worker = Worker.start(self.sandbox, self.limits, index)
-            except Exception as error:
-                known = isinstance(error, AarlabError)
-                problem = error if known else Infrastructure(f"a method sandbox did not start: {error!r}")
+                spent = list(self._spent)
+                index = None if spent else self._index()
+            if index is None:
+                for worker in spent:
+                    worker.process.close()
                 with self._change:
-                    self._indices.append(index)
-                    self._problem = problem if isinstance(problem, AarlabError) else None
+                    self._spent = [w for w in self._spent if w not in spent]
+                continue
+            try:
+                ready = Worker.start(self.sandbox, self.limits, index, self.hidden)
+            except Exception as error:
+                with self._change:
+                    known = isinstance(error, AarlabError)
+                    self._problem = error if known else Infrastructure(f"a method sandbox did not start: {error!r}")
                     self._change.notify_all()
                 continue
             with self._change:
-                self._ready.append(worker)
+                self._ready.append(ready)
                 self._change.notify_all()
+
+    def _has_work(self) -> bool:
+        if self._closed or self._spent:
+            return True
+        return self._problem is None and len(self._ready) < self.workers
 
 
 class Worker:
@@ -161,7 +186,7 @@ class Worker:
         os.set_blocking(self._out, False)
 
     @classmethod
-    def start(cls, sandbox: Sandbox, limits: Limits, index: int) -> Worker:
+    def start(cls, sandbox: Sandbox, limits: Limits, index: int, hidden: tuple[Path, ...] = ()) -> Worker:
         """Start a sandbox and wait until its imports are done. Raises Infrastructure."""
         spec = SandboxSpec(
             argv=(PYTHON, "-I", f"{LIBRARY}/aarlab/execution/worker.py"),
@@ -171,6 +196,7 @@ class Worker:
             env=ENVIRONMENT,
             limits=replace(limits, memory_mb=limits.memory_mb + WORKER_MEMORY_MB if limits.memory_mb else 0),
             uid_index=FIRST_INDEX + index,
+            hidden=hidden,
         )
         worker = cls(sandbox.start(spec), index)
         try:

@@ -58,6 +58,7 @@ class BwrapSandbox:
 
     def check(self) -> None:
         """Start a sandbox once and see that it runs Python. Raises SandboxUnavailable with the reason."""
+        measure.remove_stale_groups()
         trial = SandboxSpec(
             argv=(PYTHON, "-I", "-c", "raise SystemExit(7)"),
             workspace=None,
