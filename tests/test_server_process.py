@@ -98,7 +98,7 @@ def test_dies_with_its_parent(tmp_path: Path) -> None:
     _until(lambda: not address.exists())
 
 
-@pytest.mark.parametrize("moment", range(3))
+@pytest.mark.parametrize("moment", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
 def test_kill_9_loses_nothing_and_scores_nothing_twice(tmp_path: Path, moment: int) -> None:
     """Killed at a random moment while three researchers submit and wait: after a restart all is scored once."""
     settings = toy.settings(budget=Budget(answers=20, submissions=40))

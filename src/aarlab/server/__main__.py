@@ -76,7 +76,7 @@ def serve(folder: Path) -> None:
     scorer = Scorer(lab, local_executor(lab.settings))
     config = uvicorn.Config(
         create_app(lab), http="httptools", loop="auto", log_level="warning", access_log=False, lifespan="off",
-        timeout_graceful_shutdown=1, backlog=256,
+        timeout_graceful_shutdown=1, backlog=256, timeout_keep_alive=60,
     )  # fmt: skip
     server = Listening(config, lambda: write_json(address, describe(folder, sockets[0])))
     scorer.start()

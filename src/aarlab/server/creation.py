@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -29,6 +30,7 @@ from aarlab.vault.store import export_public, task_card, write_new
 from aarlab.w2s import methods
 
 RESERVED = (LAB, OPERATOR, VIEWER)
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None = None) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def _check_names(settings: Settings) -> None:
             raise InputError(
                 f"researcher {spec.name} is of kind {spec.kind!r}; known kinds: {', '.join(get_args(ResearcherKind))}"
             )
-        if spec.name in RESERVED or not spec.name.replace("-", "").replace("_", "").isalnum() or len(spec.name) > 40:
+        if spec.name in RESERVED or not WORD.fullmatch(spec.name):
             raise InputError(
                 f"a researcher cannot be named {spec.name!r}; use up to 40 letters, digits, - and _, "
                 f"and none of {', '.join(RESERVED)}"

@@ -31,7 +31,7 @@ QUANTUM = 1.0
 IDLE = 0.5
 """Seconds after which an idle worker looks again, whether or not it was told of work."""
 
-PAUSE = 0.25
+PAUSE = 1.0
 """First wait after an infrastructure failure, in seconds; it doubles with each."""
 
 

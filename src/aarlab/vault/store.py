@@ -64,6 +64,7 @@ class Vault:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._arrays = lru_cache(maxsize=32)(self._read_arrays)
+        self._groups = lru_cache(maxsize=32)(lambda problem, task: self.problems[problem].inputs(task).groups)
 
     @cached_property
     def _secret(self) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class Vault:
     def save_outcomes(self, evaluation: int, problem: str, task: str, correct: NDArray[np.bool_]) -> str:
         """Keep the per-item outcomes of one evaluation; returns the file's SHA-256."""
         items = np.flatnonzero(self._arrays(problem, task, "is_test"))
-        groups = self.problems[problem].inputs(task).groups[items]
+        groups = self._groups(problem, task)[items]
         out = io.BytesIO()
         np.savez_compressed(out, correct=correct, items=items, groups=groups)
         path = self.outcome_path(evaluation)
