@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from aarlab.w2s.heads import checked, fit_logistic
 from aarlab.w2s.task import Floats, Ints, Items, W2STask
 
-NARROW = 128
+NARROW = 24
 """Layers of fewer columns hold a few measured numbers (log-probabilities) rather than a hidden state."""
 
 
