@@ -81,7 +81,7 @@ def serve(folder: Path) -> None:
     server = Listening(config, lambda: write_json(address, describe(folder, sockets[0])))
     scorer.start()
     for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: None)  # uvicorn raises it again after it has stopped; we close in peace
+        signal.signal(ending, server.ask_to_end)
     try:
         server.run(sockets=sockets)
     finally:
@@ -96,6 +96,10 @@ class Listening(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: object) -> None:
         super().__init__(config)
         self.ready = ready
+
+    def ask_to_end(self, *_: object) -> None:
+        """Also for a signal that comes before uvicorn listens for it, or that it raises again after it has stopped."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
