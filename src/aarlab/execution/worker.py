@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import json
 import linecache
@@ -41,6 +42,7 @@ import scipy.optimize  # noqa: E402
 import scipy.special  # noqa: E402, F401
 
 from aarlab.sandbox import seccomp  # noqa: E402
+from aarlab.w2s.heads import LogisticHead  # noqa: E402
 from aarlab.w2s.task import Draw, TaskInputs, view  # noqa: E402
 
 MOST_DETAIL = 20_000
@@ -59,6 +61,7 @@ PR_SET_PDEATHSIG = 1
 def main() -> None:
     with contextlib.suppress(OSError):
         seccomp.prctl(seccomp.PR_SET_DUMPABLE, 0)
+    warm_up()
     send(1, b"ready")
     job = json.loads(receive(0))
     for name in job["preload"]:
@@ -66,8 +69,17 @@ def main() -> None:
             importlib.import_module(name)
     inputs = TaskInputs.from_bytes(receive(0))
     source = receive(0).decode()
+    gc.collect()
+    gc.freeze()  # children's collections then leave the shared pages alone
     for _ in range(job["draws"]):
         one_draw(job, inputs, source)
+
+
+def warm_up() -> None:
+    """Fit a small head once, so that what libraries set up on first use is inherited and not repeated by children."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(256, 32)).astype(np.float32)
+    LogisticHead(0.1).fit(x, rng.random(256)).predict(x)
 
 
 def one_draw(job: dict[str, Any], inputs: TaskInputs, source: str) -> None:
