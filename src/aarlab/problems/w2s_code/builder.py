@@ -31,10 +31,10 @@ class Part:
 
 
 PARTS = (
-    Part("open", "open", "choose, change and combine numbers of a list", "lists", (0.0, 0.4), (700, 1300, 1000)),
-    Part("feedback", "feedback", "the same kind, other specifications", "lists", (0.4, 1.0), (700, 1300, 2000)),
-    Part("record-words", "record", "words of a sentence", "strings", (0.0, 1.0), (700, 1200, 1000)),
-    Part("record-entries", "record", "entries of a dictionary", "mappings", (0.0, 1.0), (700, 1200, 1000)),
+    Part("open", "open", "choose, change and combine numbers of a list", "lists", (0.0, 0.4), (600, 900, 600)),
+    Part("feedback", "feedback", "the same kind, other specifications", "lists", (0.4, 1.0), (600, 900, 2000)),
+    Part("record-words", "record", "words of a sentence", "strings", (0.0, 1.0), (600, 800, 1000)),
+    Part("record-entries", "record", "entries of a dictionary", "mappings", (0.0, 1.0), (600, 800, 1000)),
 )
 
 
@@ -59,7 +59,7 @@ def _contrast(found: Arrays) -> Arrays:
 SPEC = Spec(
     problem="w2s-code",
     seed=4127,
-    wanted=Wanted(hidden=("m20", "l13", "m10"), logprob=True),
+    wanted=Wanted(hidden=("m20", "l13"), logprob=True),
     control=Wanted(hidden=("m20",), logprob=True),
     derive=_contrast,
     layers=("m20", "d20"),
