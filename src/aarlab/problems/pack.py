@@ -31,7 +31,8 @@ def exact(values: NDArray[Any]) -> Layer:
 def write_task(folder: Path, inputs: TaskInputs, weak: NDArray[np.float16], labels: dict[str, NDArray[Any]]) -> None:
     """The three files of a task. `labels` holds `labels`, `is_test` and what audits may want beside them."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{inputs.task}.inputs.npz").write_bytes(inputs.to_bytes())
+    with np.load(io.BytesIO(inputs.to_bytes())) as plain:  # compressed on disk only: a tenth smaller, 50 ms to read
+        (folder / f"{inputs.task}.inputs.npz").write_bytes(_archive(dict(plain)))
     (folder / f"{inputs.task}.teachers.npz").write_bytes(_archive({"weak": weak}))
     (folder / f"{inputs.task}.labels.npz").write_bytes(_archive(labels))
 
