@@ -79,16 +79,19 @@ class Clock:
     def __init__(self, workspace: Path, minutes: float) -> None:
         self.path = workspace / "clock.txt"
         self.total = 60 * minutes
+        self.agreed = False  # whether `total` comes from the lab
         self._before = self._read()
         self._began = time.monotonic()
         self._left: tuple[float, float] | None = None
 
     def hear(self, reply: Json) -> None:
-        """Take `seconds_left` from a reply, if it has one."""
+        """Take `seconds_left` from a reply, if it has one. The first one heard fixes how long the whole is."""
         left = reply.get("seconds_left")
-        if isinstance(left, (int, float)) and left >= 0:
-            self._left = (float(left), time.monotonic())
-            self.total = max(self.total, float(left)) if self._before > 0 else max(float(left) + self.ours(), 1.0)
+        if not isinstance(left, (int, float)) or left < 0:
+            return
+        self._left = (float(left), time.monotonic())
+        if not self.agreed:
+            self.total, self.agreed = max(float(left) + self.ours(), 1.0), True
 
     def ours(self) -> float:
         """Seconds this researcher has worked, earlier processes included."""
@@ -101,12 +104,12 @@ class Clock:
         return self.ours() / self.total
 
     def save(self) -> None:
-        self.path.write_text(f"{self.ours():.1f} {self.total:.1f}\n")
+        self.path.write_text(f"{self.ours():.1f} {self.total:.1f} {int(self.agreed)}\n")
 
     def _read(self) -> float:
         try:
-            ours, total = self.path.read_text().split()
-            self.total = float(total)
+            ours, total, agreed = self.path.read_text().split()
+            self.total, self.agreed = float(total), agreed == "1"
             return float(ours)
         except (OSError, ValueError):
             return 0.0
