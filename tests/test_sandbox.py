@@ -609,9 +609,9 @@ def test_a_socket_is_found_again_after_its_server_restarts(
                 server.settimeout(10)
                 process = process or sandbox.start(spec(code, sockets=((folder / "lab.sock", "/run/aarlab.sock"),)))
                 connection, _ = server.accept()
+            place.unlink()  # gone before the client hears a word, so that it meets the next server
+            with connection:
                 connection.sendall(word)
-                connection.close()
-            place.unlink()
         assert process is not None
         assert finish(process)[1].split() == ["one", "two"]
     finally:
