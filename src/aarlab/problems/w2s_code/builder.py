@@ -63,7 +63,7 @@ SPEC = Spec(
     control=Wanted(hidden=("m20",), logprob=True),
     derive=_contrast,
     layers=("m20", "d20"),
-    student=StudentSpec(layers=("m20", "d20", "logprob"), weights=(1.0, 1.0, 100.0), ridge=0.2),
+    student=StudentSpec(layers=("m20", "d20", "logprob"), weights=(1.0, 1.0, 100.0), ridge=0.5),
     teacher=TeacherSpec(features="l13", labels=300, ridge=0.1),
     zero_shot=_information,
     logprob=_logprob,
