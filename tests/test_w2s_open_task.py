@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +87,12 @@ def test_a_file_without_run_is_refused() -> None:
     """The sentence says what is missing."""
     with pytest.raises(MethodError, match="no function run"):
         load_run("x = 1")
+
+
+def test_the_example_runs() -> None:
+    """examples/weak_to_strong.py works as written on the shipped open task."""
+    example = Path(__file__).parents[1] / "examples" / "weak_to_strong.py"
+    done = subprocess.run([sys.executable, str(example)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "zero-shot-elicitation" in done.stdout
+    assert "def run(task, seed):" in done.stdout

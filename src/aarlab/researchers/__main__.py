@@ -16,13 +16,13 @@ def main() -> int:
             if not environment.get(name):
                 raise ConfigError(f"{name} is not set; researchers are started by `aarlab run`")
         if kind == "search":
-            from aarlab.researchers import search
+            from aarlab.researchers.search import main as search
 
-            search.main(environment)
+            search(environment)
         elif kind == "scripted":
-            from aarlab.researchers import scripted
+            from aarlab.researchers.scripted import main as play
 
-            return scripted.main(environment)
+            return play(environment)
         else:
             raise ConfigError(f"AARLAB_KIND is {kind!r}; this package starts search and scripted researchers")
     except AarlabError as error:

@@ -59,7 +59,7 @@ DIRECTIONS: dict[str, Direction] = {
         "The untrained student already ranks the items well; labels from its own score need no teacher.",
         (
             Recipe(labels="zero_shot", logic=1.0),
-            Recipe(labels="zero_shot", relative=0.5, denoise="confident", keep=0.6),
+            Recipe(labels="zero_shot", logic=1.0, group_logic=1.0),
             Recipe(labels="zero_shot", relative=0.5, blend=0.4),
         ),
         {"labels": ("zero_shot",), "blend": (0.0, 0.2, 0.4, 0.6)},
@@ -78,7 +78,7 @@ DIRECTIONS: dict[str, Direction] = {
         (
             Recipe(labels="mixture"),
             Recipe(labels="mixture", denoise="relabelled"),
-            Recipe(labels="mixture", teacher=0.3, relative=0.5, blend=0.3),
+            Recipe(labels="mixture", teacher=0.3, logic=1.0, group_logic=1.0),
         ),
         {"labels": ("mixture",)},
     ),

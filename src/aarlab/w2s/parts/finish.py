@@ -31,18 +31,24 @@ def blended(task: W2STask, scores: Scores, zero_shot: float = 0.25, relative: fl
 
 def centred(scores: Scores, share: float) -> Scores:
     """Log-odds shifted so that a `share` of the train items lies above 0. One number, taken from train items."""
-    shift = np.float32(np.quantile(scores.train, 1 - np.clip(share, 0.02, 0.98)))
-    return Scores(scores.train - shift, scores.test - shift)
+    middle = labels.shift(scores.train, share)
+    return Scores(scores.train - middle, scores.test - middle)
 
 
 def consistent(task: W2STask, scores: Scores, strength: float = 1.0, spread: float = 2.0) -> Scores:
     """Both sets' log-odds, scaled to a deviation of `spread`, after the logic inside each group
-    (see `labels.consistent`): a test item is then judged together with the other answers to its question."""
+    (see `labels.consistent`): a test item is then judged together with the other answers to its question.
+
+    The threshold moves so that the share of train items above 0 stays what it was.
+    """
+    if task.train.answers is None:
+        return scores
     size = np.float32(spread / max(float(scores.train.std()), 1e-6))
-    return Scores(
+    judged = Scores(
         labels.consistent(task.train, size * scores.train, strength),
         labels.consistent(task.test, size * scores.test, strength),
     )
+    return centred(judged, float((scores.train > 0).mean()))
 
 
 def probabilities(scores: Scores) -> Floats:

@@ -119,8 +119,15 @@ def consistent(items: Items, odds: Floats, strength: float = 1.0) -> Floats:
 
 
 def logical(items: Items, taught: Floats, strength: float = 1.0) -> Floats:
-    """Labels P(label = 1) after the logic of `consistent`, (n,)."""
-    return expit(consistent(items, logit(taught, 0.01), strength))
+    """Labels P(label = 1) after the logic of `consistent`, (n,); the share of items above 1/2 stays what it was."""
+    before = logit(taught, 0.01)
+    after = consistent(items, before, strength)
+    return expit(after - shift(after, float((before > 0).mean())))
+
+
+def shift(odds: Floats, share: float) -> np.float32:
+    """What to subtract from log-odds so that a `share` of them lies above 0."""
+    return np.float32(np.quantile(odds, 1 - np.clip(share, 0.02, 0.98)))
 
 
 def group_mean(groups: ArrayLike, values: Floats) -> Floats:
