@@ -132,6 +132,8 @@ class Worker:
             return
         if code == 0:
             self.process, self.state = None, "finished"
+        elif self.process.verdict == "disk":
+            self.stop("disk full")  # its folder still is: a restart would end the same way
         else:
             self._again(self.process.verdict or f"exit {code}")
 

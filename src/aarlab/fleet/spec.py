@@ -71,4 +71,5 @@ def researcher_spec(lab: Path, settings: Settings, one: ResearcherSpec, argv: tu
             disk_mb=isolation.workspace_mb,
         ),
         uid_index=index,
+        hidden=(lab,),
     )

@@ -73,7 +73,7 @@ def serve(folder: Path) -> None:
     address.unlink(missing_ok=True)  # a killed server leaves one behind
     lab = Lab(folder)
     sockets = [tcp_socket(lab.settings.port), unix_socket(folder / "run" / "aarlab.sock")]
-    scorer = Scorer(lab, local_executor(lab.settings))
+    scorer = Scorer(lab, local_executor(lab.settings, folder))
     config = uvicorn.Config(
         create_app(lab), http="httptools", loop="auto", log_level="warning", access_log=False, lifespan="off",
         timeout_graceful_shutdown=1, backlog=256, timeout_keep_alive=60,
@@ -107,11 +107,12 @@ class Listening(uvicorn.Server):
             self.ready()
 
 
-def local_executor(settings: Settings) -> LocalExecutor:
+def local_executor(settings: Settings, lab: Path) -> LocalExecutor:
     """Where this lab's methods run. Raises SandboxUnavailable with the reason where they cannot."""
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
-    return LocalExecutor(sandbox, settings.scoring.workers, replace(DEFAULT, memory_mb=settings.isolation.memory_mb))
+    limits = replace(DEFAULT, memory_mb=settings.isolation.memory_mb)
+    return LocalExecutor(sandbox, settings.scoring.workers, limits, hidden=(lab,))
 
 
 def describe(folder: Path, tcp: socket.socket) -> dict[str, object]:
