@@ -8,7 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from aarlab.problems.w2s_code import generate, judge, write
+from aarlab.problems.base import Problem, load
+from aarlab.problems.drafts import TEACHER, TEST, Draft
+from aarlab.problems.measure import Truth
+from aarlab.problems.w2s_code import builder, generate, judge, write
 from aarlab.problems.w2s_code.families import FAMILIES, LISTS, MAPPINGS, STRINGS
 from aarlab.problems.w2s_code.pieces import Family, Spec
 
@@ -144,3 +147,107 @@ def test_generation_is_a_function_of_the_seed() -> None:
     """Same seed, same items; another seed, other items."""
     assert generate.draw_items("lists", [60], 4) == generate.draw_items("lists", [60], 4)
     assert generate.draw_items("lists", [60], 4) != generate.draw_items("lists", [60], 5)
+
+
+# ------------------------------------------------------------------------------------------------ the shipped pack
+
+TASKS = ("open", "feedback", "record-words", "record-entries")
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    """The shipped pack, its checksums compared."""
+    return load("w2s-code")
+
+
+@pytest.fixture(scope="module")
+def drafts() -> dict[str, Draft]:
+    """What the generator makes of the shipped seed."""
+    return {d.name: d for d in builder.generate(builder.SPEC.seed)}
+
+
+@pytest.fixture(scope="module")
+def truths(problem: Problem) -> dict[str, Truth]:
+    return {name: Truth.load(problem.folder, name) for name in TASKS}
+
+
+def test_the_pack_is_what_its_seed_generates(drafts: dict[str, Draft], truths: dict[str, Truth]) -> None:
+    """Texts, labels, groups, keys and splits of every task come out of the generator again, item by item."""
+    for name, draft in drafts.items():
+        truth, row = truths[name], {text: i for i, text in enumerate(draft.rows)}
+        assert truth.inputs.texts is not None
+        rows = np.array([row[text] for text in truth.inputs.texts])
+        assert np.array_equal(draft.labels[rows], truth.labels)
+        assert np.array_equal(draft.split[rows] == TEST, truth.is_test)
+        assert sorted(rows) == sorted(np.flatnonzero(draft.split != TEACHER))
+        assert draft.answers is not None
+        assert tuple(draft.answers[r] for r in rows) == truth.inputs.answers
+        assert len(set(zip(draft.groups[rows], truth.inputs.groups, strict=True))) == len(set(truth.inputs.groups))
+
+
+def test_no_specification_or_text_is_in_two_places(drafts: dict[str, Draft]) -> None:
+    """Teachers' own sets, train and test sets share no docstring, and no task shares one with another."""
+    seen: dict[str, tuple[str, int]] = {}
+    texts: set[str] = set()
+    for name, draft in drafts.items():
+        assert draft.prefixes is not None
+        for prefix, split in zip(draft.prefixes, draft.split, strict=True):
+            assert seen.setdefault(prefix, (name, int(split))) == (name, int(split))
+        assert len(texts | set(draft.rows)) == len(texts) + len(draft.rows)
+        texts |= set(draft.rows)
+
+
+def test_fresh_items_keep_clear_of_the_open_task(drafts: dict[str, Draft]) -> None:
+    """Another seed's hidden tasks use no specification of the shipped open task."""
+    known = set(drafts["open"].prefixes or ())
+    for draft in builder.generate(99):
+        if draft.role != "open":
+            assert not known & set(draft.prefixes or ())
+
+
+def test_sizes_balance_and_gap(problem: Problem, truths: dict[str, Truth]) -> None:
+    """2,000 feedback and 1,000 record items are graded; labels 45 to 55 % positive, gaps of 12 points or more, teachers
+    between 0.55 and 0.72, and 15 MB in all."""
+    assert set(problem.tasks) == set(TASKS)
+    assert problem.task("feedback").test_items >= 2000
+    assert all(card.test_items >= 1000 for card in problem.of_role("record"))
+    assert len(problem.of_role("record")) >= 2
+    for name, card in problem.tasks.items():
+        assert card.gap >= 0.12, name
+        assert 0.55 <= card.floor.mean <= 0.72, name
+        assert 0.45 <= truths[name].labels.mean() <= 0.55
+        assert len(truths[name].weak) >= 24
+    assert sum(f.stat().st_size for f in problem.folder.iterdir()) <= 15e6
+
+
+def test_the_author_alone_predicts_weakly(problem: Problem) -> None:
+    """Guessing by who wrote a function is right 51 to 59 times in 100, on every task."""
+    for name in TASKS:
+        with np.load(problem.path(name, "labels")) as z:
+            labels, authors = z["labels"], z["author"]
+        rates = [labels[authors == a].mean() for a in range(len(write.AUTHORS))]
+        assert 0.51 <= np.mean([max(rates[a], 1 - rates[a]) for a in authors]) <= 0.59
+
+
+def test_manifest_repeats(truths: dict[str, Truth], problem: Problem) -> None:
+    """Floor, ceiling and the student's untrained opinion come out of the pack as the manifest says."""
+    truth, card = truths["feedback"], problem.task("feedback")
+    assert truth.floor() == card.floor
+    assert abs(truth.ceiling(4).mean - card.ceiling.mean) < 0.02
+    opinion = truth.inputs.zero_shot[truth.is_test]
+    right = ((opinion > np.median(opinion)) == truth.labels[truth.is_test]).mean()
+    assert card.pgr(float(right)) > 0.15
+
+
+def test_running_the_functions_would_beat_the_ceiling(problem: Problem, truths: dict[str, Truth]) -> None:
+    """The known shortcut: running a function against its specification gives the label, which no supervision does."""
+    truth = truths["open"]
+    assert truth.inputs.texts is not None
+    specs = {LISTS.docstring(s): s for s in LISTS.specs()}
+    test = np.flatnonzero(truth.is_test)[:200]
+    guess = []
+    for i in test:
+        text = truth.inputs.texts[i]
+        tests = judge.cases(LISTS, specs[text.split('"""')[1]], Random(1), tests=8)
+        guess.append(judge.passes(text, tests))
+    assert np.mean(np.array(guess) == truth.labels[test]) > problem.task("open").ceiling.mean + 0.05
