@@ -213,7 +213,7 @@ def test_an_uncaught_refusal_is_called_forbidden(executor: LocalExecutor, attack
 
 @needs_bwrap
 def test_calls_around_python_are_refused_too(executor: LocalExecutor) -> None:
-    """ctypes system() and fork(), raw calls of SysV memory, queues, keyrings: each fails, by errno and not by a hook."""
+    """ctypes system() and fork(), raw calls of SysV memory, queues, keyrings: each fails, by errno, not by a hook."""
     code = """
     import ctypes, os
     from aarlab.sandbox import seccomp

@@ -30,7 +30,7 @@ class Scoring:
     """How the lab measures."""
 
     seeds: int = 5  # seeds of a feedback score
-    record_seeds: int = 5  # fresh seeds of a record or transfer score
+    record_seeds: int = 16  # fresh seeds of a record or transfer score
     finalists: int = 10  # submissions opened on the record tasks, at most 10
     workers: int = 2  # method runs at a time
     step: float = 0.005  # least accuracy gain the Ladder calls a new record

@@ -44,8 +44,8 @@ PARTS = (
     Part("open", "open", "gains, losses and equal groups", FIRST, _sizes(1200)),
     Part("feedback", "feedback", "gains, losses and equal groups, other sums",
          FIRST, _sizes(2100)),
-    Part("record-compare", "record", "how many more or fewer", (stories.compare,), _sizes(1200)),
-    Part("record-money", "record", "prices, change and savings", (stories.money,), _sizes(1200)),
+    Part("record-share", "record", "equal shares and fractions", (stories.share,), _sizes(1200)),
+    Part("record-twostep", "record", "two steps in a row", (stories.twostep,), _sizes(1200)),
 )  # fmt: skip
 
 
