@@ -15,7 +15,7 @@ from aarlab.problems.w2s_math import builder, stories
 from aarlab.problems.w2s_math.solvers import SLIP_RATES, solve_all
 
 FAMILIES = (
-    stories.gain, stories.loss, stories.rows, stories.compare, stories.money, stories.share, stories.units,
+    stories.gain, stories.loss, stories.rows, stories.share,
     stories.twostep,
 )  # fmt: skip
 
@@ -30,12 +30,11 @@ def test_every_number_of_the_arithmetic_is_in_the_question(family: stories.Famil
     """A question tells what is needed, its answer is not negative, and its sums lead to it."""
     r = random.Random(1)
     words = {1 / 2: "half", 1 / 3: "third", 1 / 4: "quarter", 1 / 5: "fifth", 1 / 10: "tenth"}
-    factors = {factor for _, _, factor in stories.UNITS}
     for _ in range(300):
         story = family(r)
         said = {int(n) for n in re.findall(r"\d+", story.question)}
         for number in (story.start, *(n for _, n in story.steps)):
-            told = number in said or number in factors or words.get(1 / number, "-") in story.question
+            told = number in said or words.get(1 / number, "-") in story.question
             assert told, (story.question, number)
         assert story.answer() >= 0
         op, left, right = story.facts()[-1]
@@ -108,12 +107,12 @@ def test_labels_are_arithmetic(drafts: list[Draft]) -> None:
 
 
 def test_several_candidates_of_a_problem_stay_in(drafts: list[Draft]) -> None:
-    """Most questions have two to five different answers, and votes tell right from wrong only in part."""
+    """Most questions have two or more different answers, and votes tell right from wrong only in part."""
     for draft in drafts:
         assert draft.prefixes is not None
         _, counts = np.unique(draft.prefixes, return_counts=True)
         assert (counts >= 2).mean() > 0.75
-        assert counts.max() >= 4
+        assert counts.max() >= 3
         by_votes = ((draft.extras["votes"] >= 3) == draft.labels).mean()
         assert 0.65 < by_votes < 0.85
 

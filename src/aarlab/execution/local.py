@@ -362,12 +362,18 @@ def _parts(body: bytes) -> tuple[dict[str, Any], bytes]:
     return head, data
 
 
+FAILED = {
+    "out-of-memory": "ran out of memory (isolation.memory_mb sets the limit)",
+    "forbidden": "tried something a method may not do, like starting a program or opening a connection",
+}
+
+
 def _raise_reported(reason: object, traceback: bytes) -> None:
     """An error as the method's process told it; a word of its own invention counts as a crash."""
     told = reason if isinstance(reason, str) and reason in MethodError.REASONS else "crashed"
     text = traceback[-20_000:].decode(errors="replace")
     last = text.strip().splitlines()[-1][:300] if text.strip() else "no message"
-    raise MethodError(told, f"the method failed: {last}", text)
+    raise MethodError(told, f"the method {FAILED.get(told, 'failed')}: {last}", text)
 
 
 def _shape(found: object) -> str:

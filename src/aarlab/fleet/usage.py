@@ -26,7 +26,6 @@ class Usage:
     restarts: dict[str, int] = field(default_factory=dict)
     server_restarts: int = 0
     supervisor_starts: int = 0
-    other_cpu: float = 0.0  # server (without method runs) and supervisor
 
 
 class UsageFile:
