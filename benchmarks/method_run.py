@@ -22,7 +22,8 @@ import numpy as np
 from aarlab.execution import LocalExecutor, MethodRun
 from aarlab.sandbox import open_sandbox
 from aarlab.w2s.draw import draw
-from aarlab.w2s.task import Draw, Layer, StudentSpec, TaskInputs, view
+from aarlab.w2s.task import Draw, Layer, StudentSpec, TaskInputs
+from aarlab.w2s.view import view
 
 if os.environ.get("OPENBLAS_NUM_THREADS") != "1":  # as in the sandbox; libraries read it when they are loaded
     one = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -28,7 +28,8 @@ from aarlab.sandbox import open_sandbox
 from aarlab.sandbox.base import Limits
 from aarlab.sandbox.limits import Cgroup, descendants
 from aarlab.w2s.draw import draw
-from aarlab.w2s.task import Layer, StudentSpec, TaskInputs, view
+from aarlab.w2s.task import Layer, StudentSpec, TaskInputs
+from aarlab.w2s.view import view
 
 ITEMS = 60
 LIMITS = Limits(memory_mb=256, cpu_seconds=0, processes=32, file_mb=0, disk_mb=0)

@@ -9,7 +9,8 @@ import pytest
 
 from aarlab.w2s import toy
 from aarlab.w2s.draw import TRAIN_SHARE, draw
-from aarlab.w2s.task import Items, TaskInputs, W2STask, view
+from aarlab.w2s.task import Items, TaskInputs, W2STask
+from aarlab.w2s.view import view
 
 KINDS = ("math", "code", "pref")
 

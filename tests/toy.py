@@ -20,7 +20,8 @@ from aarlab.records import Measured, Role
 from aarlab.settings import Budget, ResearcherSpec, Scoring, Settings
 from aarlab.vault.grader import check_output
 from aarlab.w2s.heads import LogisticHead
-from aarlab.w2s.task import StudentSpec, TaskInputs, view
+from aarlab.w2s.task import StudentSpec, TaskInputs
+from aarlab.w2s.view import view
 
 TEACHERS = 24
 WEAK, STRONG = 6, 24  # widths of the layers that teacher and student read

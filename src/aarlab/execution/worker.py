@@ -43,7 +43,8 @@ import scipy.special  # noqa: E402, F401
 
 from aarlab.sandbox import seccomp  # noqa: E402
 from aarlab.w2s.heads import LogisticHead  # noqa: E402
-from aarlab.w2s.task import Draw, TaskInputs, view  # noqa: E402
+from aarlab.w2s.task import Draw, TaskInputs  # noqa: E402
+from aarlab.w2s.view import view  # noqa: E402
 
 MOST_DETAIL = 20_000
 """Bytes of a traceback that go back."""

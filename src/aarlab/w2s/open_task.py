@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from aarlab.errors import MethodError, PackError
 from aarlab.statistics import pgr
 from aarlab.w2s.draw import draw
-from aarlab.w2s.task import Draw, TaskInputs, W2STask, view
+from aarlab.w2s.task import Draw, TaskInputs, W2STask
+from aarlab.w2s.view import view
 
 Method = Callable[[W2STask, int], ArrayLike]
 

@@ -211,18 +211,3 @@ class W2STask:
     weak_labels: Floats
     student: ProbeStudent
     extras: dict[str, Any] = field(default_factory=dict)
-
-
-def view(inputs: TaskInputs, draw: Draw) -> W2STask:
-    """Put a task's inputs and one seed's draw together."""
-    from aarlab.w2s.students.probe import ProbeStudent
-
-    rng = np.random.default_rng(draw.seed)
-    names = np.array([f"{v:012x}" for v in rng.integers(1 << 48, size=len(draw.train) + len(draw.test))])
-    cut = len(draw.train)
-    return W2STask(
-        train=Items(inputs, draw.train, names[:cut]),
-        test=Items(inputs, draw.test, names[cut:]),
-        weak_labels=draw.weak_labels.astype(np.float32),
-        student=ProbeStudent(inputs.student, tuple(inputs.layers)),
-    )
