@@ -79,10 +79,12 @@ def generate(seed: int, sources: Sources | None = None) -> list[Draft]:
 
 
 def place(fact: tuple[str, int, int]) -> tuple[str, int]:
-    """The task and split that may use a sum, by its hash."""
+    """The task and split that may use a sum, by its hash. Divisions occur in one task only, which gets them all: an
+    interval is as wide as the different sums are few."""
     digest = hashlib.sha256(repr(fact).encode()).digest()
-    left = int.from_bytes(digest[:8], "big") / 2**64 * sum(sum(p.items.values()) for p in PARTS)
-    for part in PARTS:
+    parts = [p for p in PARTS if p.families == (stories.share,)] if fact[0] == "/" else PARTS
+    left = int.from_bytes(digest[:8], "big") / 2**64 * sum(sum(p.items.values()) for p in parts)
+    for part in parts:
         for split, size in part.items.items():
             left -= size
             if left < 0:

@@ -122,8 +122,8 @@ def rows(r: random.Random) -> Story:
 def share(r: random.Random) -> Story:
     """Equal shares and fractions."""
     n, o = r.choice(NAMES), r.choice(THINGS)
-    parts = r.randint(2, 12)
-    total = parts * r.randint(3, 40)
+    parts = r.randint(2, 15)
+    total = parts * r.randint(3, 50)
     words = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth", 10: "a tenth"}
     texts = [
         f"{n} shares {total} {o} equally among {parts} children. How many {o} does each child get?",
