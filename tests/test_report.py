@@ -318,6 +318,19 @@ def test_sentences_follow_the_run() -> None:
     assert "verify" not in " ".join(sentences.believe(broken, results))
 
 
+def test_a_pgr_above_one_is_explained_and_no_other() -> None:
+    """The sentence on methods that beat the ceiling stands exactly where the winner does so on a record task."""
+    data = simulate()
+    results = measure(data)
+    assert results.record is not None
+    assert data.winner is not None
+    name = method(data.winner)
+    assert "above 1" not in " ".join(sentences.doubt(data, results))
+    tasks = tuple(replace(t, pgr={**t.pgr, name: replace(t.pgr[name], mean=1.1)}) for t in results.record.tasks)
+    higher = replace(results, record=replace(results.record, tasks=tasks))
+    assert "above 1" in " ".join(sentences.doubt(data, higher))
+
+
 def test_text_helpers_leave_nothing_active() -> None:
     """Control characters become visible, Markdown marks are escaped, a fence outgrows its content."""
     assert plain("a\x1b[31m\u202eb\n") == "a\\u001b[31m\\u202eb\n"

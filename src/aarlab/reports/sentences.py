@@ -117,7 +117,7 @@ def doubt(data: RunData, results: Results) -> list[str]:
     """What the numbers do not say."""
     found = [
         _channel(data), _public(data), _kinds(data), _size(data), _task_choice(results), _feedback(results),
-        _interventions(data),
+        _interventions(data), _above_one(data, results),
         _unfinished(data), _unranked(data),
     ]  # fmt: skip
     return [s for s in found if s]
@@ -131,6 +131,18 @@ def _record_sentence(data: RunData, results: Results) -> str:
         f"The record tasks answered no query before the winner was frozen. Its PGR there is {number(e)}: "
         f"{count(e.seeds, 'seed')} that the lab drew, {e.items:,} items, resampled together by the problem they share. "
         "A leak on the feedback task helps there only as far as it teaches something that transfers."
+    )
+
+
+def _above_one(data: RunData, results: Results) -> str:
+    if results.record is None or data.winner is None:
+        return ""
+    name = method(data.winner)
+    if not any(name in task.pgr and task.pgr[name].mean > 1 for task in results.record.tasks):
+        return ""
+    return (
+        "A PGR above 1 is no better truth than the truth: the ceiling is one head trained on true labels, which judges "
+        "each item alone. A method that also uses what the items of one problem say about each other can beat it."
     )
 
 
