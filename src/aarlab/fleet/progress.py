@@ -125,8 +125,8 @@ def _bars(view: dict[str, Any]) -> Table:
 def _researcher(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
     used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
     state = view.get("workers", {}).get(r["name"], r["status"])
-    if state == "working" and r["state"]:
-        state = r["state"]
+    if state in ("working", "waiting") and r["state"]:
+        state = r["state"] if len(r["state"]) <= 48 else r["state"][:47] + "…"
     numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(verified(view, r["name"])))
     return (r["name"], r["direction"] or "undirected", state, *numbers, f"{used:.0f}")
 
