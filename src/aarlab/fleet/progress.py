@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_EVERY = 15.0
+STATE_WIDTH = 22  # so that a row fits 80 columns
 PHASES = {
     "research": "researching",
     "record": "measuring the finalists on the record tasks",
@@ -97,9 +98,9 @@ def table(view: dict[str, Any]) -> Group:
     )  # fmt: skip
     rows = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("researcher", "direction", "state"):
-        rows.add_column(title)
+        rows.add_column(title, no_wrap=True)
     for title in ("tried", "best open", "sent", "verified", "CPU s"):
-        rows.add_column(title, justify="right")
+        rows.add_column(title, justify="right", no_wrap=True)
     for r in view["researchers"]:
         if r["role"] == "researcher":
             rows.add_row(*_researcher(view, r))
@@ -126,7 +127,7 @@ def _researcher(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
     used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
     state = view.get("workers", {}).get(r["name"], r["status"])
     if state in ("working", "waiting") and r["state"]:
-        state = r["state"] if len(r["state"]) <= 48 else r["state"][:47] + "…"
+        state = r["state"] if len(r["state"]) <= STATE_WIDTH else r["state"][: STATE_WIDTH - 1] + "…"
     numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(verified(view, r["name"])))
     return (r["name"], r["direction"] or "undirected", state, *numbers, f"{used:.0f}")
 
