@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_EVERY = 15.0
-STATE_WIDTH = 22  # so that a row fits 80 columns
+STATE_WIDTH = 15  # so that a row fits 80 columns
 PHASES = {
     "research": "researching",
     "record": "measuring the finalists on the record tasks",
