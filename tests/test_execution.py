@@ -478,7 +478,7 @@ def test_workers_die_with_the_lab() -> None:
     from aarlab.execution import local
     from aarlab.sandbox import open_sandbox
     pool = local.LocalExecutor(open_sandbox("bwrap"), 1)
-    while not pool._ready: time.sleep(0.01)
+    for _ in range(2000): pool._ready or time.sleep(0.01)
     from aarlab.sandbox.limits import descendants
     print(*descendants(pool._ready[0].process.pid), flush=True)
     time.sleep(60)  # {token}
