@@ -13,6 +13,7 @@ import pytest
 from aarlab.errors import ConfigError, InputError, LabBusy, UnknownName
 from aarlab.fleet import costs, plan, usage
 from aarlab.fleet.lock import LabLock, holder
+from aarlab.server.creation import check_folder
 from aarlab.settings import Budget, Settings
 
 NINE = SimpleNamespace(directions={f"d{i}": "" for i in range(9)})
@@ -46,7 +47,7 @@ def test_a_folder_with_something_in_it_is_not_overwritten(tmp_path):
     """The sentence names resume."""
     (tmp_path / "x").write_text("")
     with pytest.raises(InputError, match="resume"):
-        plan.check_target(tmp_path)
+        check_folder(tmp_path)
 
 
 def test_a_folder_without_lab_toml_is_no_lab(tmp_path):

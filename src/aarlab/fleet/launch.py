@@ -17,6 +17,7 @@ from aarlab.fleet import costs, packs, plan, spec, usage
 from aarlab.fleet.lock import LabLock, holder
 from aarlab.fleet.progress import Progress
 from aarlab.fleet.runner import Supervisor
+from aarlab.fleet.trial import read_method
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
 from aarlab.settings import Settings
@@ -44,10 +45,10 @@ def settings_for(problem: str, config: Path | None, **flags: Any) -> Settings:
 
 def run(settings: Settings, folder: Path | None) -> int:
     """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable."""
-    from aarlab.server.creation import create_lab
+    from aarlab.server.creation import check_folder, create_lab
 
     lab = folder or plan.new_folder(settings.problem)
-    plan.check_target(lab)
+    check_folder(lab)  # before a fresh pack is built for nothing
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
     first = base.load(settings.problem, packs.fresh(settings.problem) if settings.fresh else None)
@@ -137,10 +138,9 @@ def live(lab: Path) -> LabClient:
 
 def submit(lab: Path, file: Path, name: str, wait: float) -> dict[str, Any]:
     """Hand a method in as the person at the terminal."""
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; give the path of a method file with `def run(task, seed)`")
+    source = read_method(file)
     client = live(lab)
-    row = client.submit(name or file.stem, file.read_text("utf-8"))
+    row = client.submit(name or file.stem, source)
     return client.wait(row["id"], wait)
 
 

@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from pathlib import Path
 
-from aarlab.errors import ConfigError, InputError, UnknownName
+from aarlab.errors import ConfigError, UnknownName
 from aarlab.problems.base import Problem
 from aarlab.settings import ResearcherSpec, Settings
 
@@ -55,12 +55,6 @@ def find(folder: Path | None) -> Path:
             raise UnknownName("there is no lab under ./labs yet; start one with `aarlab run` or name its folder")
         raise UnknownName(f"{lab} is no lab folder: it has no lab.toml")
     return lab.resolve()
-
-
-def check_target(folder: Path) -> None:
-    """A new lab needs a folder that does not exist or is empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; name a new folder, or go on with `aarlab resume {folder}`")
 
 
 def describe(settings: Settings) -> str:

@@ -89,7 +89,6 @@ class Worker:
         self.lab, self.settings, self.sandbox, self.one = lab, settings, sandbox, one
         self.process: SandboxProcess | None = None
         self.state = "waiting"
-        self.why = ""  # of the last restart
         self.restarts = 0
         self.next_start = 0.0
         self._cpu = 0.0
@@ -122,27 +121,24 @@ class Worker:
             if self.state in ("waiting", "restarting") and time.monotonic() >= self.next_start:
                 try:
                     self.start()
-                except Infrastructure as error:
-                    self._again(str(error))
+                except Infrastructure:
+                    self._again()
             return
         code = self.process.poll()
         if code is None:
             if time.monotonic() - self._moved > STALL_SECONDS:
-                self._again("stalled")
+                self._again()
             return
         if code == 0:
             self.process, self.state = None, "finished"
         elif self.process.verdict == "disk":
             self.stop("disk full")  # its folder still is: a restart would end the same way
         else:
-            self._again(self.process.verdict or f"exit {code}")
+            self._again()
 
-    def _again(self, why: str) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process = None
+    def _again(self) -> None:
+        self.stop("restarting")
         self.restarts += 1
-        self.state, self.why = "restarting", why
         self.next_start = time.monotonic() + min(30.0, 0.5 * 2 ** min(self.restarts, 6))
 
     def stop(self, state: str = "stopped") -> None:

@@ -16,23 +16,28 @@ from aarlab.w2s.open_task import OpenTask
 TIMEOUT = 120.0
 
 
-def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str, Any]:
-    """PGR per seed on the open task. Raises MethodError with the method's traceback."""
+def read_method(file: Path) -> str:
+    """The text of a method file. Raises InputError where there is none."""
     if not file.is_file():
         raise InputError(f"{file}: no such file; give the path of a method file with `def run(task, seed)`")
+    return file.read_text("utf-8")
+
+
+def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str, Any]:
+    """PGR per seed on the open task. Raises MethodError with the method's traceback."""
+    source = read_method(file)
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
-    source = file.read_text("utf-8")
     check_source(source)
-    card = base.load(problem).of_role("open")[0]
-    pack = base.load(problem).folder
-    task = OpenTask.load(pack, card.name)
+    loaded = base.load(problem)
+    card = loaded.of_role("open")[0]
+    task = OpenTask.load(loaded.folder, card.name)
     draws = tuple(task.draw(seed) for seed in range(seeds))
     sandbox = open_sandbox(isolation)
     sandbox.check()
     with LocalExecutor(sandbox, workers=1) as executor:
         found = executor.run(MethodRun(source, task.inputs.to_bytes(), draws, TIMEOUT))
-    accuracy = [float(np.mean((p > 0.5) == task.labels[d.test])) for p, d in zip(found.outputs, draws, strict=True)]
+    accuracy = [task.accuracy(p, d) for p, d in zip(found.outputs, draws, strict=True)]
     return {
         "problem": problem,
         "task": card.name,

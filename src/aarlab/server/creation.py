@@ -39,8 +39,7 @@ def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None
     packs: the problems the vault gets, `settings.problem` among them; by default every problem this package ships
     (the others serve transfer). The folder must not exist or be empty; it appears complete or not at all.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not empty; name a new folder, or go on with `aarlab resume {folder}`")
+    check_folder(folder)
     _check_names(settings)
     packs = _all_problems(settings) if packs is None else packs
     fresh = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
@@ -55,6 +54,12 @@ def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return tokens
+
+
+def check_folder(folder: Path) -> None:
+    """A new lab needs a folder that does not exist or is empty. Raises InputError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not empty; name a new folder, or go on with `aarlab resume {folder}`")
 
 
 def _all_problems(settings: Settings) -> list[Problem]:

@@ -12,7 +12,7 @@ from aarlab.records import Evaluation, Post, ResearcherRow, Score, Submission
 from aarlab.server.lab import LAB, Lab
 from aarlab.store import Rows
 from aarlab.vault.feedback import HARD_TOP, released_bits
-from aarlab.vault.store import task_card
+from aarlab.vault.store import public_card, task_card
 
 Json = dict[str, Any]
 
@@ -132,13 +132,8 @@ def budget(lab: Lab, rows: Rows, who: str) -> Json:
 
 def brief(lab: Lab, person: ResearcherRow | None) -> Json:
     """The problem, the rules, and who you are."""
-    problem = lab.problem
     return {
-        "problem": problem.name,
-        "title": problem.title,
-        "brief": problem.brief,
-        "directions": problem.directions,
-        "tasks": [task_card(c) for c in problem.tasks.values()],
+        **public_card(lab.problem),
         "baselines": list(lab.feedback.baselines),
         "you": None
         if person is None

@@ -80,7 +80,7 @@ class OpenTask:
             drawn = self.draw(seed)
             task = view(self.inputs, drawn)
             head = task.student.fit(task.train, self.labels[drawn.train] > 0, seed=seed)
-            found.append(self._accuracy(head.predict(task.test), drawn))
+            found.append(self.accuracy(head.predict(task.test), drawn))
         return float(np.mean(found))
 
     def draw(self, seed: int) -> Draw:
@@ -98,7 +98,7 @@ class OpenTask:
         for seed in seeds:
             drawn = self.draw(seed)
             output = checked_output(run(view(self.inputs, drawn), seed), len(drawn.test))
-            accuracy.append(self._accuracy(output, drawn))
+            accuracy.append(self.accuracy(output, drawn))
         seconds = time.process_time() - began
         scores = pgr(accuracy, self.floor, self.ceiling)
         return Trial(tuple(float(s) for s in scores), tuple(accuracy), seconds)
@@ -133,7 +133,8 @@ class OpenTask:
         )
         return OpenTask(inputs, self.weak[:, rows], self.labels[rows], self.is_test[rows], known)
 
-    def _accuracy(self, output: NDArray[Any], drawn: Draw) -> float:
+    def accuracy(self, output: NDArray[Any], drawn: Draw) -> float:
+        """Share of the test items judged right. output: P(label = 1) in the draw's order, (n_test,)."""
         return float(((output > 0.5) == (self.labels[drawn.test] > 0)).mean())
 
 
