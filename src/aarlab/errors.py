@@ -3,6 +3,7 @@
     AarlabError
     ├── InputError              400, exit 2   the caller's input is wrong; the sentence names the value and the remedy
     │   ├── UnknownName         404           no such problem, task, submission, post or researcher
+    │   ├── NotApplicable       422           a method needs what this student or problem cannot give; says what
     │   ├── MethodError         422           a method file or its output breaks the contract; carries a fixed `reason`
     │   ├── ConfigError                       lab.toml or a flag
     │   ├── PackError                         a data pack is missing or does not match its checksums
@@ -39,6 +40,12 @@ class UnknownName(InputError):
     """A name that nothing has."""
 
     http_status = 404
+
+
+class NotApplicable(InputError):
+    """A method needs something that this student or problem does not have (it writes no text, it has no pairs)."""
+
+    http_status = 422
 
 
 class MethodError(InputError):

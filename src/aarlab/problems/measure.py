@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aarlab.problems.base import Problem, load
 from aarlab.records import Measured
+from aarlab.w2s import methods
 from aarlab.w2s.draw import draw
 from aarlab.w2s.task import TaskInputs, W2STask
 from aarlab.w2s.view import view
@@ -23,7 +24,7 @@ from aarlab.w2s.view import view
 SEEDS = 20
 """Floor, ceiling and baselines are means over the seeds 0 to SEEDS - 1; labs draw other, secret seeds."""
 
-BASELINES = ("weak-labels-hard", "weak-labels-soft", "confident-weak-labels", "zero-shot-elicitation")
+BASELINES = methods.SHOWN
 
 Method = Callable[[W2STask, int], ArrayLike]
 

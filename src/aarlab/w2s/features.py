@@ -238,8 +238,9 @@ def _libraries() -> tuple[Any, Any]:
         raise InputError(
             f"features need the package {error.name!r}; install it with `pip install 'aarlab[train]'`"
         ) from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    logging: Any = transformers.utils.logging
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     return torch, transformers
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aarlab.w2s.components import principal
+from aarlab.w2s.students.base import Moving
 from aarlab.w2s.task import Floats
 
 MEMORY = 12
@@ -23,6 +26,10 @@ TOLERANCE = 1e-4
 
 LEAST_GAIN = 5e-8
 """It also stops when a step lowers the loss by less than this share of it: float32 sees no further."""
+
+ROUNDS, STEPS = 8, 10
+"""Moving targets are asked ROUNDS times; between two askings a head takes at most STEPS quasi-Newton steps, so that it
+follows them as a trained network would instead of jumping to each round's minimum."""
 
 
 def expit(z: ArrayLike) -> Floats:
@@ -46,24 +53,28 @@ def fit_logistic(
     iterations: int = 60,
     start: Floats | None = None,
     intercept: bool = True,
+    centre: Floats | None = None,
 ) -> Floats:
-    """Minimise sum_i w_i CE(y_i, a_i . coef + b) + ridge * |coef|^2 by L-BFGS; gives (coef, b), shape (d + 1,).
+    """Minimise sum_i w_i CE(y_i, a_i . coef + b) + ridge * |coef - centre|^2 by L-BFGS; gives (coef, b), (d + 1,).
 
     a: (n, d), columns roughly standardised. targets, weights: (n,), weights summing to 1. start: (d + 1,), a good
-    first guess (an earlier head of the same columns). The intercept is not penalised; without one, b stays 0.
+    first guess (an earlier head of the same columns). centre: (d,), where the ridge pulls to; None for zero. The
+    intercept is not penalised; without one, b stays 0.
     """
     d = a.shape[1]
+    middle = np.float32(0) if centre is None else centre
     weights64 = weights.astype(np.float64)  # sums of n small terms: the line search needs their last digits
     two = np.float32(2 * ridge)
 
     def loss(v: Floats) -> tuple[float, Floats]:
         coef = v[:d]
         z = a @ coef + v[d]
-        value = np.dot(weights64, np.logaddexp(0, z) - targets * z) + ridge * np.dot(coef, coef)
+        away = coef - middle
+        value = np.dot(weights64, np.logaddexp(0, z) - targets * z) + ridge * np.dot(away, away)
         residual = weights * (expit(z) - targets)
         grad = np.empty(d + 1, np.float32)
         np.dot(residual, a, out=grad[:d])
-        grad[:d] += two * coef
+        grad[:d] += two * away
         grad[d] = residual.sum() if intercept else 0
         return float(value), grad
 
@@ -124,31 +135,80 @@ class LogisticHead:
     """Logistic regression on soft labels: mean cross-entropy + `ridge` * |w|^2, minimised by L-BFGS.
 
     Features are standardised with the mean and deviation of the items it is fitted on, then multiplied by
-    the square root of `column_weights` (d,): a weight of k equals k copies of the column. The intercept is not
-    penalised. Fitting is deterministic.
+    the square root of `column_weights` (d,): a weight of k equals k copies of the column. With `components` the head
+    sees only so many whitened principal components of that. The intercept is not penalised. Fitting is deterministic.
     """
 
-    def __init__(self, ridge: float, column_weights: Floats | None = None, iterations: int = 60) -> None:
-        self.ridge, self.column_weights, self.iterations = ridge, column_weights, iterations
+    def __init__(
+        self, ridge: float, column_weights: Floats | None = None, iterations: int = 60, components: int = 0
+    ) -> None:
+        self.ridge, self.column_weights = ridge, column_weights
+        self.iterations, self.components = iterations, components
+        self.mean: Floats
+        self.scale: Floats
+        self.basis: Floats | None = None
 
-    def fit(self, x: Floats, targets: ArrayLike, weights: ArrayLike | None = None) -> LogisticHead:
-        """x: (n, d). targets: P(label = 1) or {0, 1}, (n,). weights: non-negative, (n,)."""
+    def fit(
+        self,
+        x: Floats,
+        targets: ArrayLike,
+        weights: ArrayLike | None = None,
+        origin: LogisticHead | None = None,
+        moving: Moving | None = None,
+    ) -> LogisticHead:
+        """x: (n, d). targets: P(label = 1) or {0, 1}, (n,). weights: non-negative, (n,).
+
+        origin: a fitted head of the same columns; the ridge then pulls towards it, and its standardisation stays.
+        moving: asked for new targets ROUNDS times after the first fit. Raises ValueError for wrong shapes, values, NaN.
+        """
         y, w = checked(len(x), targets, weights)
-        x = np.asarray(x, np.float32)
-        self.mean = x.mean(0)
-        a = x - self.mean
-        # einsum squares and sums in one pass: np.std would make another copy of the matrix
-        self.scale = np.sqrt(np.einsum("ij,ij->j", a, a) / np.float32(len(x))) + np.float32(1e-6)
-        if self.column_weights is not None:
-            self.scale = self.scale / np.sqrt(self.column_weights)
-        a /= self.scale
-        found = fit_logistic(a, y, w, self.ridge, self.iterations)
+        a = self._standardised(np.asarray(x, np.float32), origin)
+        first = None if origin is None else origin.parameters()
+        centre = None if first is None else first[:-1]
+        found = fit_logistic(a, y, w, self.ridge, self.iterations, start=first, centre=centre)
+        for step in range(ROUNDS if moving else 0):
+            assert moving is not None
+            y = np.asarray(moving(a @ found[:-1] + found[-1], np.arange(len(a)), (step + 1) / ROUNDS), np.float32)
+            found = fit_logistic(a, y, w, self.ridge, STEPS, start=found, centre=centre)
         self.coef, self.intercept = found[:-1], float(found[-1])
         return self
 
+    def _standardised(self, x: Floats, origin: LogisticHead | None) -> Floats:
+        """x as the head sees it; learns mean, scale and basis, or takes them from `origin`."""
+        self.mean = x.mean(0) if origin is None else origin.mean
+        if not np.isfinite(self.mean).all():
+            raise ValueError(f"features hold NaN or infinity in {int((~np.isfinite(self.mean)).sum())} columns")
+        a = x - self.mean
+        if origin is not None:
+            self.scale, self.basis = origin.scale, origin.basis
+        else:
+            # einsum squares and sums in one pass: np.std would make another copy of the matrix
+            self.scale = (np.sqrt(np.einsum("ij,ij->j", a, a) / np.float32(len(x))) + 1e-6).astype(np.float32)
+            if self.column_weights is not None:
+                self.scale = self.scale / np.sqrt(self.column_weights)
+        a /= self.scale
+        if origin is None and self.components:
+            self.basis = principal(a, self.components)
+        return a if self.basis is None else a @ self.basis
+
+    def parameters(self) -> Floats:
+        """(coef, intercept) in the head's own columns, float32 (d + 1,), or (components + 1,)."""
+        found: Floats = np.append(self.coef, np.float32(self.intercept)).astype(np.float32)
+        return found
+
+    def with_parameters(self, values: ArrayLike) -> LogisticHead:
+        """The same standardisation with other parameters. Raises ValueError for another shape."""
+        new = np.asarray(values, np.float32)
+        if new.shape != (len(self.coef) + 1,):
+            raise ValueError(f"parameters have shape {new.shape}; this head has ({len(self.coef) + 1},)")
+        other = copy(self)
+        other.coef, other.intercept = new[:-1], float(new[-1])
+        return other
+
     def logits(self, x: Floats) -> Floats:
         """Log-odds of label 1, (n,), for x of shape (n, d)."""
-        coef = self.coef / self.scale  # folding the standardisation into the coefficients saves copying x
+        # folding basis and standardisation into the coefficients saves copying x
+        coef = (self.coef if self.basis is None else self.basis @ self.coef) / self.scale
         out: Floats = np.asarray(x, np.float32) @ coef + np.float32(self.intercept - float(np.dot(self.mean, coef)))
         return out
 
@@ -160,6 +220,8 @@ class LogisticHead:
 def checked(n: int, targets: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats]:
     """Targets and weights as float32 (n,), the weights summing to 1. Raises ValueError naming what is wrong."""
     y = np.asarray(targets, np.float32)
+    if n == 0:
+        raise ValueError("no items to fit on")
     if y.shape != (n,):
         raise ValueError(f"targets have shape {y.shape}; {n} items need shape ({n},)")
     if not np.isfinite(y).all() or (y < 0).any() or (y > 1).any():

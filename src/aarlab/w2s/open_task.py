@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from aarlab.errors import MethodError, PackError
 from aarlab.statistics import pgr
 from aarlab.w2s.draw import draw
+from aarlab.w2s.students.base import Student
 from aarlab.w2s.task import Draw, TaskInputs, W2STask
 from aarlab.w2s.view import view
 
@@ -44,6 +45,7 @@ class OpenTask:
     labels: NDArray[np.int8]
     is_test: NDArray[np.bool_]
     known: tuple[float, float] | None = None  # published floor and ceiling accuracy
+    student: Student | None = None  # None: the problem's probe student, for which `known` was measured
 
     @classmethod
     def load(cls, folder: str | Path, task: str = "open") -> OpenTask:
@@ -78,7 +80,7 @@ class OpenTask:
         found = []
         for seed in range(2):
             drawn = self.draw(seed)
-            task = view(self.inputs, drawn)
+            task = view(self.inputs, drawn, self.student)
             head = task.student.fit(task.train, self.labels[drawn.train] > 0, seed=seed)
             found.append(self.accuracy(head.predict(task.test), drawn))
         return float(np.mean(found))
@@ -89,7 +91,7 @@ class OpenTask:
 
     def view(self, seed: int) -> W2STask:
         """What `run(task, seed)` gets."""
-        return view(self.inputs, self.draw(seed))
+        return view(self.inputs, self.draw(seed), self.student)
 
     def evaluate(self, run: Method, seeds: Sequence[int]) -> Trial:
         """Run a method on some seeds. Raises MethodError where its output breaks the contract."""
@@ -97,7 +99,7 @@ class OpenTask:
         accuracy = []
         for seed in seeds:
             drawn = self.draw(seed)
-            output = checked_output(run(view(self.inputs, drawn), seed), len(drawn.test))
+            output = checked_output(run(view(self.inputs, drawn, self.student), seed), len(drawn.test))
             accuracy.append(self.accuracy(output, drawn))
         seconds = time.process_time() - began
         scores = pgr(accuracy, self.floor, self.ceiling)
@@ -130,8 +132,9 @@ class OpenTask:
             pairs=None if old.pairs is None else old.pairs[rows],
             texts=None if old.texts is None else tuple(old.texts[i] for i in rows),
             answers=None if old.answers is None else tuple(old.answers[i] for i in rows),
+            passages=None if old.passages is None else tuple(old.passages[i] for i in rows),
         )
-        return OpenTask(inputs, self.weak[:, rows], self.labels[rows], self.is_test[rows], known)
+        return OpenTask(inputs, self.weak[:, rows], self.labels[rows], self.is_test[rows], known, self.student)
 
     def accuracy(self, output: NDArray[Any], drawn: Draw) -> float:
         """Share of the test items judged right. output: P(label = 1) in the draw's order, (n_test,)."""

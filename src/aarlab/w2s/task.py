@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aarlab.errors import NotApplicable
+from aarlab.w2s import texts
+
 if TYPE_CHECKING:
-    from aarlab.w2s.students.probe import ProbeStudent
+    from aarlab.w2s.students.base import Student, Teacher
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -65,6 +68,7 @@ class TaskInputs:
     pairs: Ints | None = None  # (n, 2) rows of the layers; an item's features are the first minus the second
     texts: tuple[str, ...] | None = None  # None where the texts may not be shipped
     answers: tuple[str, ...] | None = None  # the final answer an item claims, where the domain has one
+    passages: tuple[tuple[str, ...], ...] | None = None  # the texts in parts, where `aarlab.w2s.texts` cannot tell
 
     def __len__(self) -> int:
         return len(self.zero_shot)
@@ -91,7 +95,7 @@ class TaskInputs:
             arrays["pairs"] = self.pairs
         meta = {
             "problem": self.problem, "task": self.task, "layers": list(self.layers), "texts": self.texts,
-            "answers": self.answers, "student": vars(self.student),
+            "answers": self.answers, "student": vars(self.student), "passages": self.passages,
         }  # fmt: skip
         arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
         out = io.BytesIO()
@@ -113,6 +117,7 @@ class TaskInputs:
                 pairs=z.get("pairs"),
                 texts=tuple(meta["texts"]) if meta["texts"] is not None else None,
                 answers=tuple(meta["answers"]) if meta["answers"] is not None else None,
+                passages=tuple(map(tuple, meta["passages"])) if meta.get("passages") is not None else None,
             )
 
 
@@ -129,8 +134,11 @@ class Draw:
 class Items(Sequence[int]):
     """A list of items without labels. Index it with an integer array, a slice or a mask to get a smaller one."""
 
-    def __init__(self, inputs: TaskInputs, rows: Ints, ids: NDArray[np.str_], mirrored: bool = False) -> None:
-        self._inputs, self._rows, self._ids, self._mirrored = inputs, rows, ids, mirrored
+    def __init__(
+        self, inputs: TaskInputs, rows: Ints, ids: NDArray[np.str_], mirrored: NDArray[np.bool_] | None = None
+    ) -> None:
+        self._inputs, self._rows, self._ids = inputs, rows, ids
+        self._mirrored = np.zeros(len(rows), bool) if mirrored is None else mirrored
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -138,7 +146,18 @@ class Items(Sequence[int]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, np.integer)):
             index = [int(index)]
-        return Items(self._inputs, self._rows[index], self._ids[index], self._mirrored)
+        return Items(self._inputs, self._rows[index], self._ids[index], self._mirrored[index])
+
+    def __add__(self, other: Items) -> Items:
+        """Both lists one after the other; both of one task."""
+        if other._inputs is not self._inputs:
+            raise ValueError("items of two different tasks cannot be joined")
+        return Items(
+            self._inputs,
+            np.concatenate([self._rows, other._rows]),
+            np.concatenate([self._ids, other._ids]),
+            np.concatenate([self._mirrored, other._mirrored]),
+        )
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -156,7 +175,19 @@ class Items(Sequence[int]):
         """The items as text. Where a licence forbids shipping the texts, a fixed notice stands in each place."""
         if self._inputs.texts is None:
             return ["(text not shipped: its rights do not allow it)"] * len(self)
-        return [self._inputs.texts[i] for i in self._rows]
+        if not self._mirrored.any():
+            return [self._inputs.texts[i] for i in self._rows]
+        return [texts.whole(parts, self.paired) for parts in self.passages]
+
+    @property
+    def passages(self) -> list[tuple[str, ...]]:
+        """The texts in parts: (question, answer), or of a comparison (question, first, second); a question may be
+        empty. Raises NotApplicable where the texts are not shipped."""
+        inputs = self._inputs
+        if inputs.texts is None and inputs.passages is None:
+            raise NotApplicable(f"{inputs.problem} ships no texts (their rights do not allow it)")
+        found = [texts.passage(inputs, int(i)) for i in self._rows]
+        return [(p[0], p[2], p[1]) if m and self.paired else p for p, m in zip(found, self._mirrored, strict=True)]
 
     @property
     def groups(self) -> Ints:
@@ -185,18 +216,23 @@ class Items(Sequence[int]):
         """The same comparisons with both sides exchanged: label 1 becomes label 0. Only where `paired`."""
         if not self.paired:
             raise ValueError("these items are no comparisons; only paired items can be mirrored")
-        return Items(self._inputs, self._rows, self._ids, not self._mirrored)
+        return Items(self._inputs, self._rows, self._ids, ~self._mirrored)
 
     def features(self, layer: str) -> Floats:
         """The student's features of one layer, float32 (n, width)."""
         if layer not in self._inputs.layers:
             raise KeyError(f"no layer {layer!r}; this student has {', '.join(self._inputs.layers)}")
         x = self._inputs.features(self._rows, layer)
-        return -x if self._mirrored else x
+        return self._signed(x)
 
     def zero_shot(self) -> Floats:
-        z = self._inputs.zero_shot[self._rows].astype(np.float32)
-        return -z if self._mirrored else z
+        """The untrained student's recorded opinion, float32 (n,): higher means label 1 is likelier."""
+        return self._signed(self._inputs.zero_shot[self._rows].astype(np.float32))
+
+    def _signed(self, values: Floats) -> Floats:
+        if self._mirrored.any():
+            values[self._mirrored] *= -1
+        return values
 
 
 @dataclass(frozen=True)
@@ -209,5 +245,6 @@ class W2STask:
     train: Items
     test: Items
     weak_labels: Floats
-    student: ProbeStudent
+    student: Student
     extras: dict[str, Any] = field(default_factory=dict)
+    teacher: Teacher | None = None  # where the weak supervisor may be asked again

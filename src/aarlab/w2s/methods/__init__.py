@@ -1,10 +1,43 @@
-"""Complete method files, one method each: the shown baselines. Read one, copy it, change it, submit it."""
+"""Complete method files, one method each. Read one, copy it, change it, submit it.
+
+A file starts with comment lines that say what it is:
+
+    # name: confident-weak-labels
+    # family: data filtering                 one of FAMILIES
+    # origin: human baselines, 2026 study    where it comes from
+    # claim: PGR 0.23 on chat preference     what its source reports, where it reports a number
+
+then a docstring with mechanism, equation and source, then `run(task, seed)`.
+"""
 
 from __future__ import annotations
 
+import ast
+import re
+from dataclasses import dataclass
 from importlib import resources
 
 from aarlab.errors import UnknownName
+
+SHOWN = ("weak-labels-hard", "weak-labels-soft", "confident-weak-labels", "zero-shot-elicitation")
+"""The baselines that every researcher of a lab is shown with their scores; the Ladder starts at one of them."""
+
+FAMILIES = (
+    "self-training", "ensemble", "distillation", "data filtering", "confidence weighting", "loss function",
+    "unsupervised elicitation", "curriculum", "model internal", "evolutionary", "other",
+)  # fmt: skip
+"""The families into which the 2026 study sorts ideas."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a method file says of itself. `title`: the first sentence of its docstring."""
+
+    name: str
+    family: str
+    origin: str
+    title: str
+    claim: str = ""
 
 
 def names() -> list[str]:
@@ -18,3 +51,11 @@ def source(name: str) -> str:
     if name not in names():
         raise UnknownName(f"there is no method {name!r}; known methods: {', '.join(names())}")
     return resources.files(__name__).joinpath(f"{name.replace('-', '_')}.py").read_text("utf-8")
+
+
+def about(name: str) -> About:
+    """The header of a method file. Raises UnknownName."""
+    text = source(name)
+    header = dict(re.findall(r"^# (name|family|origin|claim): (.+)$", text.split('"""', 1)[0], re.MULTILINE))
+    words = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
+    return About(title=" ".join(words.split()), **header)

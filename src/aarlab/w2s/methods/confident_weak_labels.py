@@ -1,4 +1,7 @@
 # name: confident-weak-labels
+# family: data filtering
+# origin: human baselines, 2026 study
+# claim: PGR 0.23 on chat preference, 0.30 on math, 0.19 on code
 """Confident weak labels: only items of which the teacher is sure are taught, with hard labels.
 
     keep K = {i : q_i >= 0.75 or q_i <= 0.25};   minimise  mean_{i in K} CE(1[q_i > 1/2], h(x_i)) + ridge |h|^2

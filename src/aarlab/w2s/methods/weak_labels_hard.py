@@ -1,4 +1,7 @@
 # name: weak-labels-hard
+# family: other
+# origin: human baselines, 2026 study; Burns et al. 2023
+# claim: PGR 0.20 on chat preference, 0.34 on math, 0.13 on code
 """Weak labels, hard: the student is fine-tuned on the teacher's yes or no.
 
     minimise over heads h:  mean_i CE(1[q_i > 1/2], h(x_i)) + ridge |h|^2,     q_i = teacher's P(label = 1)

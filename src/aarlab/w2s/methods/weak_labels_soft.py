@@ -1,4 +1,6 @@
 # name: weak-labels-soft
+# family: other
+# origin: human baselines, 2026 study; Burns et al. 2023
 """Weak labels, soft: the student is fine-tuned on the teacher's probabilities.
 
     minimise over heads h:  mean_i CE(q_i, h(x_i)) + ridge |h|^2,     q_i = teacher's P(label = 1)

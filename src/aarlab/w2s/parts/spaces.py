@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from aarlab.w2s.components import principal
 from aarlab.w2s.heads import checked, fit_logistic
 from aarlab.w2s.task import Floats, Ints, Items, W2STask
 
@@ -55,9 +56,10 @@ def joined(task: W2STask, layers: tuple[str, ...] | None = None, mirrored: bool 
     names = task.student.spec.layers if layers is None else layers
     known = dict(zip(task.student.spec.layers, task.student.spec.weights, strict=True))
     weights = [known.get(name, 1.0) for name in names]
-    train = np.concatenate([task.train.features(name) for name in names], axis=1)
-    test = np.concatenate([task.test.features(name) for name in names], axis=1)
-    widths = [task.train[:1].features(name).shape[1] for name in names]
+    blocks = [task.student.features(task.train, name) for name in names]
+    train = np.concatenate(blocks, axis=1)
+    test = np.concatenate([task.student.features(task.test, name) for name in names], axis=1)
+    widths = [block.shape[1] for block in blocks]
     columns = np.repeat(np.asarray(weights, np.float32), widths)
     return [_standardised(train, test, columns, task.student.spec.ridge, _symmetric(task.train, mirrored))]
 
@@ -102,17 +104,7 @@ def strengthened(views: list[Space], factor: float) -> list[Space]:
 
 
 def _squeezed(view: Space, components: int, power: float) -> Space:
-    """Principal components by subspace iteration from a fixed start (Halko et al. 2011): an exact decomposition of a
-    thousand columns would cost more than all heads together."""
-    n, d = view.train.shape
-    keep = min(components, d, n)
-    basis = np.random.default_rng(0).standard_normal((d, min(keep + 12, d)), np.float32)
-    for _ in range(4):
-        basis = np.linalg.qr(view.train.T @ (view.train @ basis))[0]
-    inside = view.train @ basis
-    values, turn = np.linalg.eigh(inside.T @ inside / np.float32(n))
-    values, turn = values[::-1][:keep], turn[:, ::-1][:, :keep]
-    basis = (basis @ (turn / np.maximum(values, 1e-6) ** np.float32(power))).astype(np.float32)
+    basis = principal(view.train, components, power)
     return Space(view.train @ basis, view.test @ basis, view.ridge, view.intercept)
 
 
