@@ -183,9 +183,9 @@ class LogisticHead:
             self.scale, self.basis = origin.scale, origin.basis
         else:
             # einsum squares and sums in one pass: np.std would make another copy of the matrix
-            self.scale = (np.sqrt(np.einsum("ij,ij->j", a, a) / np.float32(len(x))) + 1e-6).astype(np.float32)
-            if self.column_weights is not None:
-                self.scale = self.scale / np.sqrt(self.column_weights)
+            spread = np.sqrt(np.einsum("ij,ij->j", a, a) / np.float32(len(x))) + np.float32(1e-6)
+            columns = 1 if self.column_weights is None else self.column_weights
+            self.scale = np.asarray(spread / np.sqrt(columns), np.float32)
         a /= self.scale
         if origin is None and self.components:
             self.basis = principal(a, self.components)
