@@ -3,6 +3,12 @@
 `TaskInputs` is everything of a task that may enter a sandbox: quantised features, the zero-shot score, texts
 and groups, and no labels and no teacher. `Draw` is what one seed makes of it (which items are train and test,
 in which order, which weak labels). `view` puts the two together into the `W2STask` that `run(task, seed)` gets.
+
+Where the weak supervisor is at hand and not only its labels, `W2STask.teacher` answers again, also with a note (a
+critique) beside each item: `teacher.predict(items, notes)`. `W2STask.extras` may then hold what the teacher was trained
+on, the only true labels a method ever sees: `own_items` (Items) and `own_labels` (P(label = 1), (k,)), never items of
+`train` or `test`; and `reinforcement`, the settings with which the student's writing is reinforced.
+`aarlab.w2s.critic` reads all three; docs/critic.md says how.
 """
 
 from __future__ import annotations
@@ -135,10 +141,16 @@ class Items(Sequence[int]):
     """A list of items without labels. Index it with an integer array, a slice or a mask to get a smaller one."""
 
     def __init__(
-        self, inputs: TaskInputs, rows: Ints, ids: NDArray[np.str_], mirrored: NDArray[np.bool_] | None = None
+        self,
+        inputs: TaskInputs,
+        rows: Ints,
+        ids: NDArray[np.str_],
+        mirrored: NDArray[np.bool_] | None = None,
+        notes: NDArray[np.object_] | None = None,
     ) -> None:
         self._inputs, self._rows, self._ids = inputs, rows, ids
         self._mirrored = np.zeros(len(rows), bool) if mirrored is None else mirrored
+        self._notes = np.full(len(rows), "", object) if notes is None else notes
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -146,7 +158,7 @@ class Items(Sequence[int]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, (int, np.integer)):
             index = [int(index)]
-        return Items(self._inputs, self._rows[index], self._ids[index], self._mirrored[index])
+        return Items(self._inputs, self._rows[index], self._ids[index], self._mirrored[index], self._notes[index])
 
     def __add__(self, other: Items) -> Items:
         """Both lists one after the other; both of one task."""
@@ -157,6 +169,7 @@ class Items(Sequence[int]):
             np.concatenate([self._rows, other._rows]),
             np.concatenate([self._ids, other._ids]),
             np.concatenate([self._mirrored, other._mirrored]),
+            np.concatenate([self._notes, other._notes]),
         )
 
     def __iter__(self) -> Iterator[Any]:
@@ -176,7 +189,7 @@ class Items(Sequence[int]):
         if self._inputs.texts is None:
             return ["(text not shipped: its rights do not allow it)"] * len(self)
         if not self._mirrored.any():
-            return [self._inputs.texts[i] for i in self._rows]
+            return [note + self._inputs.texts[i] for note, i in zip(self._notes, self._rows, strict=True)]
         return [texts.whole(parts, self.paired) for parts in self.passages]
 
     @property
@@ -187,7 +200,8 @@ class Items(Sequence[int]):
         if inputs.texts is None and inputs.passages is None:
             raise NotApplicable(f"{inputs.problem} ships no texts (their rights do not allow it)")
         found = [texts.passage(inputs, int(i)) for i in self._rows]
-        return [(p[0], p[2], p[1]) if m and self.paired else p for p, m in zip(found, self._mirrored, strict=True)]
+        turned = [(p[0], p[2], p[1]) if m and self.paired else p for p, m in zip(found, self._mirrored, strict=True)]
+        return [(note + p[0], *p[1:]) for note, p in zip(self._notes, turned, strict=True)]
 
     @property
     def groups(self) -> Ints:
@@ -216,7 +230,18 @@ class Items(Sequence[int]):
         """The same comparisons with both sides exchanged: label 1 becomes label 0. Only where `paired`."""
         if not self.paired:
             raise ValueError("these items are no comparisons; only paired items can be mirrored")
-        return Items(self._inputs, self._rows, self._ids, ~self._mirrored)
+        return Items(self._inputs, self._rows, self._ids, ~self._mirrored, self._notes)
+
+    def noted(self, notes: Sequence[str]) -> Items:
+        """The same items with a note (a critique) before each text, in the place of any note they had; "" for none.
+
+        Whoever reads texts or passages sees it; features and zero-shot scores do not. A mirrored comparison keeps its
+        note as it is. Raises ValueError unless there is one note per item.
+        """
+        if len(notes) != len(self):
+            raise ValueError(f"{len(notes)} notes for {len(self)} items; give one each")
+        written = np.array([f"{note}\n\n" if note else "" for note in notes], object)
+        return Items(self._inputs, self._rows, self._ids, self._mirrored, written)
 
     def features(self, layer: str) -> Floats:
         """The student's features of one layer, float32 (n, width)."""
