@@ -6,6 +6,7 @@ import numpy as np
 
 from aarlab.w2s.heads import expit, logit
 from aarlab.w2s.parts import train
+from aarlab.w2s.parts.neighbours import nearest
 from aarlab.w2s.parts.spaces import Space
 from aarlab.w2s.task import Floats, Ints
 
@@ -61,12 +62,17 @@ def relabelled(
 ) -> Floats:
     """Labels that held-out students would give: each round mixes the out-of-fold log-odds (share `trust`) with the
     first labels' (1 - `trust`), both scaled to one spread. What cannot be learnt from other items is forgotten."""
-    first = _unit(logit(labels, 0.01))
+    first = labels
     for _ in range(rounds):
-        seen = _unit(train.out_of_fold(spaces, labels, where))
-        both = _unit(np.float32(trust) * seen + np.float32(1 - trust) * first)
-        labels = expit(np.float32(sharpness) * both + logit(labels.mean()))
+        labels = mixed(train.out_of_fold(spaces, labels, where), first, labels.mean(), trust, sharpness)
     return labels
+
+
+def mixed(seen: Floats, first: Floats, share: float, trust: float = 0.6, sharpness: float = 2.0) -> Floats:
+    """Labels (n,): the log-odds `seen` (share `trust`) and those of the labels `first` added up, both scaled to one
+    spread; the sum gets a deviation of `sharpness` around the log-odds of `share`."""
+    both = _unit(np.float32(trust) * _unit(seen) + np.float32(1 - trust) * _unit(logit(first, 0.01)))
+    return expit(np.float32(sharpness) * both + logit(share))
 
 
 def smoothed(space: Space, labels: Floats, neighbours: int = 20, rounds: int = 2, own: float = 0.5) -> Floats:
@@ -74,13 +80,7 @@ def smoothed(space: Space, labels: Floats, neighbours: int = 20, rounds: int = 2
 
     own: share of an item's first label in every round. Best in a bottleneck, where near means alike.
     """
-    a = space.train / np.maximum(np.linalg.norm(space.train, axis=1, keepdims=True), 1e-6)
-    k = min(neighbours, len(a) - 1)
-    near = np.empty((len(a), k), np.int64)
-    for start in range(0, len(a), 512):  # in blocks: the whole similarity matrix would be large
-        similar = a[start : start + 512] @ a.T
-        similar[np.arange(len(similar)), np.arange(start, start + len(similar))] = -2
-        near[start : start + 512] = np.argpartition(-similar, k, axis=1)[:, :k]
+    near = nearest(space.train / np.maximum(np.linalg.norm(space.train, axis=1, keepdims=True), 1e-6), neighbours)
     found = labels
     for _ in range(rounds):
         found = np.float32(own) * labels + np.float32(1 - own) * found[near].mean(1)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 
 from aarlab.w2s.heads import expit
 from aarlab.w2s.parts.spaces import Space, logits
-from aarlab.w2s.task import Floats, Ints
+from aarlab.w2s.students.base import Student
+from aarlab.w2s.task import Floats, Ints, Items
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,24 @@ def out_of_fold(spaces: list[Space], targets: Floats, where: Ints, weights: Floa
             left_out = where == fold
             one[left_out] = logits(space.train[left_out], start)
         seen += one / np.float32(len(spaces) * max(float(one.std()), 1e-6)) if len(spaces) > 1 else one
+    return seen
+
+
+def student_out_of_fold(
+    student: Student, items: Items, targets: ArrayLike, where: Ints, seed: int = 0, weights: ArrayLike | None = None
+) -> Floats:
+    """What students that never saw an item say of it: log-odds (n,). One training per fold, of whatever the student
+    is; `out_of_fold` asks heads on its features instead, which is much cheaper where the student is a network.
+
+    where: the fold of each item, (n,), from `folds`. targets, weights: (n,).
+    """
+    y = np.asarray(targets, np.float32)
+    w = np.ones_like(y) if weights is None else np.asarray(weights, np.float32)
+    seen = np.zeros(len(y), np.float32)
+    for fold in range(int(where.max()) + 1):
+        taught, left_out = np.flatnonzero(where != fold), np.flatnonzero(where == fold)
+        head = student.fit(items[taught], y[taught], w[taught], seed=seed)
+        seen[left_out] = head.logits(items[left_out])
     return seen
 
 
