@@ -13,7 +13,7 @@ from aarlab.w2s.task import Floats, Ints
 
 def confident(labels: Floats, keep: float = 0.5) -> Floats:
     """Weight 1 for the most confident share `keep` of each class, else 0: both classes keep their share."""
-    return _top_per_class(labels, np.abs(labels - 0.5), keep)
+    return top_per_class(labels, np.abs(labels - 0.5), keep)
 
 
 def beyond(labels: Floats, low: float = 0.25, high: float = 0.75, least: float = 0.5) -> Floats:
@@ -36,7 +36,7 @@ def agreeing(spaces: list[Space], labels: Floats, where: Ints, keep: float = 0.7
     """
     seen = train.out_of_fold(spaces, labels, where)
     side = np.where(labels > 0.5, 1, -1).astype(np.float32)
-    return _top_per_class(labels, side * seen, keep)
+    return top_per_class(labels, side * seen, keep)
 
 
 def learnable(spaces: list[Space], labels: Floats, where: Ints, smooth: float = 0.4) -> Floats:
@@ -88,7 +88,8 @@ def smoothed(space: Space, labels: Floats, neighbours: int = 20, rounds: int = 2
     return expit(np.float32(2) * _unit(found) + logit(labels.mean()))
 
 
-def _top_per_class(labels: Floats, merit: Floats, keep: float) -> Floats:
+def top_per_class(labels: Floats, merit: Floats, keep: float) -> Floats:
+    """Weight 1 for the share `keep` of each class with the largest merit (n,), else 0; at least one item a class."""
     weights = np.zeros(len(labels), np.float32)
     for side in (labels > 0.5, labels <= 0.5):
         rows = np.flatnonzero(side)
