@@ -32,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def run(
-    problem: Annotated[str, typer.Argument(help="See `aarlab problems`.")] = "w2s-math",
+    problem: Annotated[str, typer.Argument(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
     lab: Annotated[Path | None, typer.Option(help="New lab folder; default: ./labs/PROBLEM-TIME.")] = None,
     researchers: Annotated[int, typer.Option(help="Search researchers to start.", show_default="9")] = 0,
     minutes: Annotated[float, typer.Option(help="Wall time of the research phase.", show_default="3.5")] = 0.0,
@@ -140,7 +140,7 @@ def submit(
 @app.command("try")
 def try_(
     file: Annotated[Path, typer.Argument(help="A method file.")],
-    problem: Annotated[str, typer.Option(help="See `aarlab problems`.")] = "w2s-math",
+    problem: Annotated[str, typer.Option(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
     isolation: Annotated[str, typer.Option(help="`bwrap` or `process`.")] = "bwrap",
     as_json: AsJson = False,
@@ -174,11 +174,14 @@ def sandbox(
 
 
 @app.command()
-def problems(as_json: AsJson = False) -> None:
+def problems(
+    names: Annotated[list[str] | None, typer.Argument(help="Names or folders; default: all shipped ones.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the problems and their tasks."""
     from aarlab.problems import base
 
-    loaded = [base.load(n, check=False) for n in base.names()]
+    loaded = [base.load(n, check=False) for n in names or base.names()]
     if as_json:
         _print_json(
             [{"name": p.name, "title": p.title, "tasks": [_task_row(t) for t in p.tasks.values()]} for p in loaded]
@@ -193,13 +196,83 @@ def problems(as_json: AsJson = False) -> None:
             )
 
 
+@app.command()
+def baselines(
+    problems: Annotated[list[str] | None, typer.Argument(help="Names or folders; default: all shipped ones.")] = None,
+    seeds: Annotated[int, typer.Option(help="Public seeds 0 to N - 1, at least 2.")] = 20,
+    methods: Annotated[str, typer.Option(help="Names, separated by commas.", show_default="all")] = "",
+    tasks: Annotated[str, typer.Option(help="Names or roles, separated by commas.", show_default="all")] = "",
+    student: Annotated[str, typer.Option(help="`probe`, or `lora` (needs the [train] extra).")] = "probe",
+    model: Annotated[str, typer.Option(help="LoRA: the model.", show_default="smollm2-135m")] = "",
+    epochs: Annotated[float, typer.Option(help="LoRA: passes over the data.", show_default="the model's own")] = 0.0,
+    items: Annotated[int, typer.Option(help="So many items of each task, train and test.", show_default="all")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes with one thread each; LoRA always has one.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="docs or results")] = None,
+    cache: Annotated[Path | None, typer.Option(help="What was measured.", show_default="cache/baselines")] = None,
+    fresh_cache: Annotated[bool, typer.Option(help="Measure everything again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure all methods on all tasks and write the reference table: results.md, results.json and results.svg.
+
+    Killed and started again, it goes on. A complete table of 20 seeds goes to ./docs in a checkout of aarlab, any
+    other to ./results. Ends with code 3 where a method failed; a method that says it cannot run here is no failure.
+
+    Examples:
+
+      aarlab baselines --seeds 20
+
+      aarlab baselines w2s-math --methods weak-labels-hard,weak-labels-soft --tasks feedback,record
+
+      aarlab baselines w2s-math --student lora --items 600 --tasks feedback --seeds 3
+    """
+    from aarlab.baselines import command, write
+
+    found = command.run(
+        problems or [], seeds, methods, tasks, student, model, items, epochs, workers, cache, fresh_cache, out
+    )
+    if as_json:
+        _print_json(found.table)
+    else:
+        typer.echo(f"{write.text(found.table)}\n{found.page}")
+    for sentence in found.failures:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(3 if found.failures else 0)
+
+
 @problem_app.command("check")
-def problem_check(name: Annotated[str, typer.Argument(help="Problem to check.")]) -> None:
-    """Compare every file of a problem's data pack with its SHA-256."""
+def problem_check(name: Annotated[str, typer.Argument(help="Problem to check, by name or folder.")]) -> None:
+    """Compare every file of a problem's data pack with its SHA-256, and every ceiling with its floor."""
     from aarlab.problems import base
 
     loaded = base.load(name, check=True)
-    typer.echo(f"{name}: {len(loaded.tasks)} tasks, all files match their checksums ({loaded.folder})")
+    typer.echo(f"{loaded.name}: {len(loaded.tasks)} tasks, all files match their checksums ({loaded.folder})")
+    loaded.check_gaps()
+
+
+@problem_app.command("new")
+def problem_new(
+    folder: Annotated[Path, typer.Argument(metavar="NAME", help="The folder to make; its name is the problem's.")],
+    from_paper_data: Annotated[
+        Path, typer.Option(help="Folder with train_label.jsonl, train_unlabel.jsonl and test.jsonl.")
+    ],
+    title: Annotated[str, typer.Option(help="One line on what is asked.")] = "",
+    teacher: Annotated[str, typer.Option(help="`bag` of words, or an early exit of the student: l1 to l19.")] = "bag",
+    context: Annotated[int, typer.Option(help="Tokens of an item that the student reads.")] = 1024,
+    items: Annotated[int, typer.Option(help="Most items of each file.", show_default="all")] = 0,
+    drop_repeats: Annotated[bool, typer.Option(help="Leave out items that stand in two files.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the student.", show_default="all cores")] = 0,
+) -> None:
+    """Make a problem of your own data, with features, teachers, floors and ceilings (needs the [train] extra).
+
+    Example: aarlab problem new my-chat --from-paper-data labeled_data/chat --items 1000
+    """
+    from aarlab.fleet import packs
+    from aarlab.problems.new import Options
+
+    options = Options(title, teacher, context, items, drop_repeats, threads)
+    made = packs.from_paper_data(folder, from_paper_data, options)
+    typer.echo(made)
+    made.problem.check_gaps()
 
 
 @problem_app.command("build")

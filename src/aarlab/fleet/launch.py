@@ -47,11 +47,14 @@ def run(settings: Settings, folder: Path | None) -> int:
     """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable."""
     from aarlab.server.creation import check_folder, create_lab
 
+    problem = settings.problem  # a name, or the path of a folder
+    settings = replace(settings, problem=base.load(problem, check=False).name)
     lab = folder or plan.new_folder(settings.problem)
     check_folder(lab)  # before a fresh pack is built for nothing
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
-    first = base.load(settings.problem, packs.fresh(settings.problem) if settings.fresh else None)
+    first = base.load(problem, packs.fresh(problem) if settings.fresh else None)
+    first.check_gaps()
     others = [base.load(name) for name in base.names() if name != first.name]
     say(plan.describe(settings))
     if not sandbox.isolated:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from aarlab.errors import InputError
-from aarlab.problems import base, build
+from aarlab.problems import base, build, new
 
 
 def build_pack(name: str, out: Path | None, from_scratch: bool, fresh: bool) -> str:
@@ -23,6 +23,12 @@ def build_pack(name: str, out: Path | None, from_scratch: bool, fresh: bool) -> 
     with bars() as progress:
         built = build.build(name, target, fresh=fresh, progress=progress)
     return str(built) if fresh else f"{built}\n{build.compare(target, shipped.folder)}"
+
+
+def from_paper_data(folder: Path, source: Path, options: new.Options) -> new.Made:
+    """Make a problem folder out of a data folder."""
+    with bars() as progress:
+        return new.from_paper_data(folder, source, options, progress=progress)
 
 
 def fresh(name: str) -> Path:

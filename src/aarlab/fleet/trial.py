@@ -30,6 +30,7 @@ def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str
         raise InputError(f"--seeds is {seeds}; at least 1 is needed")
     check_source(source)
     loaded = base.load(problem)
+    loaded.check_gaps()
     card = loaded.of_role("open")[0]
     task = OpenTask.load(loaded.folder, card.name)
     draws = tuple(task.draw(seed) for seed in range(seeds))
@@ -39,7 +40,7 @@ def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str
         found = executor.run(MethodRun(source, task.inputs.to_bytes(), draws, TIMEOUT))
     accuracy = [task.accuracy(p, d) for p, d in zip(found.outputs, draws, strict=True)]
     return {
-        "problem": problem,
+        "problem": loaded.name,
         "task": card.name,
         "accuracy": accuracy,
         "pgr": [card.pgr(a) for a in accuracy],

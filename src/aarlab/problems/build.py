@@ -9,27 +9,32 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.errors import InputError
+from aarlab.errors import InputError, NotApplicable
 from aarlab.problems import base, measure, pack, teachers
 from aarlab.problems.comparison import Difference, compare
 from aarlab.problems.drafts import TEACHER, TEST, Arrays, Draft, Spec
 from aarlab.problems.sources import SOURCES, Sources
+from aarlab.w2s import texts
 from aarlab.w2s.features import LanguageModel, Progress, Wanted
 from aarlab.w2s.task import Layer, TaskInputs
 
-__all__ = ["Difference", "Report", "build", "compare"]
+__all__ = ["Difference", "Read", "Report", "build", "compare", "from_drafts"]
 
 Generate = Callable[[int, Sources], list[Draft]]
+Read = Callable[[tuple[str, ...], Wanted, tuple[str, ...] | None], dict[str, NDArray[Any]]]
+"""`read(texts, wanted, prefixes)` gives the arrays that are wanted of each text: a `Reader` does."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,9 @@ class Report:
 
 
 def builder(name: str) -> tuple[Spec, Generate]:
-    """SPEC and generate of a problem's builder."""
+    """SPEC and generate of a problem's builder. Raises InputError for a problem made of given items."""
+    if name not in base.names():
+        raise InputError(f"{name} is made of given items; make it again with `aarlab problem new`, it has no generator")
     module = importlib.import_module(f"aarlab.problems.{name.replace('-', '_')}.builder")
     return module.SPEC, module.generate
 
@@ -81,12 +88,27 @@ def build(
         drafts = [d for d in drafts if d.role != "open"]
     model_file = sources.path("model")
     reader = Reader(model_file, None if fresh else sources.cache, progress, threads)
-    built = _Builder(spec, reader, number, with_texts)
-    cards = [built.task(d, drafts, out) for d in drafts]
-    if fresh:
-        cards = [*_shipped_open(name, out), *cards]
-    recipe = _recipe(spec, None if fresh else number)
-    pack.write_manifest(out, name, cards, recipe)
+    shipped = _shipped_open(name, out) if fresh else []
+    return from_drafts(spec, drafts, reader, number, out, with_texts, shipped, recipe(spec, None if fresh else number))
+
+
+def from_drafts(
+    spec: Spec,
+    drafts: list[Draft],
+    read: Read,
+    seed: int,
+    out: Path,
+    with_texts: bool = False,
+    ready: Sequence[base.TaskCard] = (),
+    made_of: dict[str, Any] | None = None,
+) -> Report:
+    """All of a build after the drafts: features, weak labels, floor, ceiling, baselines and the files in `out`.
+
+    ready: cards of tasks whose files lie in `out` already. made_of: the manifest's recipe; None for `recipe`'s.
+    """
+    built = _Builder(spec, read, seed, with_texts)
+    cards = [*ready, *(built.task(d, drafts, out) for d in drafts)]
+    pack.write_manifest(out, spec.problem, cards, recipe(spec, seed) if made_of is None else made_of)
     return Report(out, tuple(cards))
 
 
@@ -144,11 +166,12 @@ class Reader:
 class _Builder:
     """Turns drafts into the files of a pack."""
 
-    def __init__(self, spec: Spec, read: Reader, seed: int, with_texts: bool) -> None:
+    def __init__(self, spec: Spec, read: Read, seed: int, with_texts: bool) -> None:
         self.spec, self.read, self.seed, self.with_texts = spec, read, seed, with_texts
 
     def task(self, draft: Draft, drafts: list[Draft], out: Path) -> base.TaskCard:
-        self.read.task = draft.name
+        if isinstance(self.read, Reader):
+            self.read.task = draft.name
         keep = self._shipped_items(draft)
         rows = self._rows(draft, keep)
         found = self._student_features(draft, rows)
@@ -186,7 +209,7 @@ class _Builder:
         if self.spec.logprob is not None:
             layers["logprob"] = pack.exact(self.spec.logprob(found))
         opinion = np.asarray(self.spec.zero_shot(found), np.float32)
-        texts = _texts(draft, keep) if draft.ship_texts or self.with_texts else None
+        shown = _texts(draft, keep) if draft.ship_texts or self.with_texts else None
         pairs = None
         if draft.pairs is not None:
             place = np.zeros(len(draft.rows), np.int64)
@@ -202,20 +225,21 @@ class _Builder:
             groups=groups.astype(np.int64),
             student=self.spec.student,
             pairs=pairs,
-            texts=texts,
+            texts=shown,
             answers=None if draft.answers is None else tuple(draft.answers[i] for i in keep),
+            passages=None if shown is None else _passages(draft, keep, shown),
         )
 
     def _student_features(self, draft: Draft, rows: NDArray[np.int64]) -> Arrays:
         """Everything the spec wants of the shipped rows, the teachers' features among it."""
-        texts, prefixes = _pick(draft.rows, rows), _pick(draft.prefixes, rows)
-        assert texts is not None
+        written, prefixes = _pick(draft.rows, rows), _pick(draft.prefixes, rows)
+        assert written is not None
         wanted, weak = self.spec.wanted, self.spec.teacher.features
         if weak != "bag" and weak not in wanted.hidden:
             wanted = replace(wanted, hidden=(*wanted.hidden, weak))
-        found = dict(self.read(texts, wanted, prefixes))
+        found = dict(self.read(written, wanted, prefixes))
         if weak == "bag":
-            found.update(self.read(texts, Wanted(hidden=("bag",))))
+            found.update(self.read(written, Wanted(hidden=("bag",)), None))
         controls = _pick(draft.controls, rows)
         if controls is not None:
             arrays = self.read(controls, self.spec.control, _pick(draft.control_prefixes, rows))
@@ -239,9 +263,9 @@ class _Builder:
         name = self.spec.teacher.features
         items = np.flatnonzero(home.split == TEACHER)
         rows = items if home.pairs is None else np.unique(home.pairs[items])
-        texts = _pick(home.rows, rows)
-        assert texts is not None
-        values = self.read(texts, Wanted(hidden=(name,)), _pick(home.prefixes, rows))[name]
+        written = _pick(home.rows, rows)
+        assert written is not None
+        values = self.read(written, Wanted(hidden=(name,)), _pick(home.prefixes, rows))[name]
         pairs = None if home.pairs is None else np.searchsorted(rows, home.pairs[items])
         return teachers.Labelled(teachers.item_features(values, pairs), home.labels[items])
 
@@ -251,9 +275,26 @@ def _pick(values: tuple[str, ...] | None, rows: NDArray[np.int64]) -> tuple[str,
 
 
 def _texts(draft: Draft, keep: NDArray[np.int64]) -> tuple[str, ...]:
+    if draft.passages is not None:
+        return tuple(texts.whole(draft.passages[i], draft.pairs is not None) for i in keep)
     if draft.pairs is None:
         return tuple(draft.rows[i] for i in keep)
     return tuple(f"A: {draft.rows[a]}\nB: {draft.rows[b]}" for a, b in draft.pairs[keep])
+
+
+def _passages(draft: Draft, keep: NDArray[np.int64], shown: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:
+    """The parts of the items' texts where a text does not tell them itself; None where all do."""
+    if draft.passages is None:
+        return None
+    parts = tuple(draft.passages[i] for i in keep)
+    return None if all(map(partial(_tells, draft.pairs is not None), shown, parts)) else parts
+
+
+def _tells(paired: bool, text: str, parts: tuple[str, ...]) -> bool:
+    try:
+        return texts.split(text, paired) == parts
+    except NotApplicable:
+        return False
 
 
 def _shipped_open(name: str, out: Path) -> list[base.TaskCard]:
@@ -267,7 +308,7 @@ def _shipped_open(name: str, out: Path) -> list[base.TaskCard]:
     return cards
 
 
-def _recipe(spec: Spec, seed: int | None) -> dict[str, Any]:
+def recipe(spec: Spec, seed: int | None) -> dict[str, Any]:
     """How the pack came about. A fresh pack's seed is in no file."""
     libraries = ("numpy", "scipy", "torch", "transformers", "gguf")
     return {
@@ -278,7 +319,7 @@ def _recipe(spec: Spec, seed: int | None) -> dict[str, Any]:
             for n, s in SOURCES.items()
             if n in spec.sources
         },
-        "versions": {name: importlib.metadata.version(name) for name in libraries},
+        "versions": {name: importlib.metadata.version(name) for name in libraries if importlib.util.find_spec(name)},
         "teacher": vars(spec.teacher),
         "hidden": list(spec.wanted.hidden),
         "measure_seeds": measure.SEEDS,

@@ -52,6 +52,7 @@ class Draft:
     control_prefixes: tuple[str, ...] | None = None
     pairs: NDArray[np.int64] | None = None
     answers: tuple[str, ...] | None = None  # (n,) the final answer each item claims, shown to methods
+    passages: tuple[tuple[str, ...], ...] | None = None  # (n,) the items' texts in parts, where the rows are not them
     ship_texts: bool = True  # False: rights do not allow it, methods see a notice in place of each text
     extras: dict[str, NDArray[Any]] = field(default_factory=dict)  # (n,) arrays kept beside the labels, for audits
 

@@ -41,7 +41,9 @@ def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None
     """
     check_folder(folder)
     _check_names(settings)
-    packs = _all_problems(settings) if packs is None else packs
+    if packs is None:
+        packs = _all_problems(settings)
+        settings = settings.with_(problem=packs[0].name)  # it may have been the path of a folder
     fresh = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
     try:
         fresh.mkdir(parents=True)

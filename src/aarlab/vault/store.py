@@ -1,6 +1,6 @@
 """The vault folder: data packs with hidden labels, secret seeds, per-item outcomes. Mode 700.
 
-packs/<problem>/      the problem's pack as it was when the lab was made
+packs/<problem>/      the problem's pack and its problem.toml as they were when the lab was made
 secret.json           one independent secret per purpose, the number of its seeds, the ledger's key
 outcomes/<n>.npz      evaluation n: `correct` bool (seeds, items), `items` row numbers, `groups`
 ledger.head           number and hash of the newest ledger line
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.errors import InputError, PackError
-from aarlab.problems.base import Problem, TaskCard, load
+from aarlab.problems.base import CARD, Problem, TaskCard, load
 from aarlab.records import Purpose
 from aarlab.settings import Settings
 from aarlab.vault import grader
@@ -44,7 +44,9 @@ def create(lab: Path, problems: Sequence[Problem], settings: Settings) -> Vault:
     folder.mkdir(mode=0o700)
     (folder / "outcomes").mkdir()
     for problem in problems:
-        shutil.copytree(problem.folder, folder / "packs" / problem.name)
+        pack = shutil.copytree(problem.folder, folder / "packs" / problem.name)
+        pack.chmod(0o700)  # an installed package may be read-only
+        shutil.copyfile(problem.home / CARD, pack / CARD)
     seeds = {
         "feedback": settings.scoring.seeds,
         "record": settings.scoring.record_seeds,
