@@ -29,7 +29,7 @@ print(
 )
 
 # %% The shown baselines
-for name in methods.names():
+for name in methods.SHOWN:
     trial = open_task.evaluate(load_run(methods.source(name), name), seeds=range(5))
     print(
         f"{name:24s} PGR {trial.mean:+.2f} ± {np.std(trial.pgr, ddof=1) / 5**0.5:.2f}, {trial.seconds / 5:.2f} s a seed"

@@ -7,7 +7,7 @@ import ast
 import numpy as np
 import pytest
 
-from aarlab.errors import UnknownName
+from aarlab.errors import NotApplicable, UnknownName
 from aarlab.w2s import methods, toy
 from aarlab.w2s.methods import confident_weak_labels, weak_labels_hard, weak_labels_soft, zero_shot_elicitation
 from aarlab.w2s.open_task import load_run
@@ -48,10 +48,17 @@ def test_a_method_is_a_complete_documented_file(name: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", methods.names())
 def test_a_method_runs_everywhere_and_repeats_itself(name: str, kind: str) -> None:
-    """Probabilities of the right shape on all kinds of problems; the same seed gives the same numbers."""
+    """Probabilities of the right shape on all kinds of problems; the same seed gives the same numbers.
+
+    A method that this student cannot run says so (tests/test_critic.py runs critic training).
+    """
     task = toy.make(kind, groups=100)
     run = load_run(methods.source(name))
-    one, two = np.asarray(run(task.view(3), 3)), np.asarray(run(task.view(3), 3))
+    try:
+        one, two = np.asarray(run(task.view(3), 3)), np.asarray(run(task.view(3), 3))
+    except NotApplicable as error:
+        assert name == "critic-training"
+        pytest.skip(str(error))
     assert one.shape == (task.is_test.sum(),)
     assert ((one >= 0) & (one <= 1)).all()
     np.testing.assert_array_equal(one, two)

@@ -2,18 +2,22 @@
 
 Truth is a direction in the student's features. The teacher sees a noisy version of another, correlated direction, so
 its errors are partly readable from the features; the zero-shot score is a third, independent noisy view of truth.
+
+`AttentiveTeacher` is the toy's teacher for critic training: it can be asked again, and a critique can help it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from aarlab.w2s.heads import expit
 from aarlab.w2s.open_task import OpenTask
-from aarlab.w2s.task import Layer, StudentSpec, TaskInputs
+from aarlab.w2s.task import Floats, Items, Layer, StudentSpec, TaskInputs
 
 
 def make(kind: str = "math", groups: int = 220, seed: int = 0) -> OpenTask:
@@ -51,9 +55,28 @@ def make(kind: str = "math", groups: int = 220, seed: int = 0) -> OpenTask:
     inputs = TaskInputs(
         problem=f"toy-{kind}", task="open", layers=layers, zero_shot=score, groups=group,
         student=StudentSpec(names, (1.0, 1.0), 0.2), pairs=pairs,
-        texts=tuple(f"item {i}" for i in range(n)), answers=answers,
+        texts=tuple(f"item {i}" for i in range(n)), answers=answers, passages=_passages(group, pairs is not None),
     )  # fmt: skip
     return OpenTask(inputs, weak.astype(np.float16), truth, group % 5 < 2)
+
+
+class AttentiveTeacher:
+    """A weak teacher that overlooks the evidence unless a critique contains its word; keeps the `Teacher` protocol.
+
+    Alone it judges by the columns of the toy's layer `m20` that mislead. The weight of the columns that tell the truth
+    grows with how often `word` stands in the note, up to `enough` times. So a critic that learns the word helps the
+    teacher, and by how much is known: about 65 % of its labels are right without help and 90 % with all of it.
+    """
+
+    def __init__(self, word: str = "evidence", enough: int = 1) -> None:
+        self.word, self.enough = word, enough
+
+    def predict(self, items: Items, notes: Sequence[str] | None = None) -> Floats:
+        """P(label = 1), (n,), with a critique beside each item."""
+        seen = items.features("m20")
+        heard = np.zeros(len(items)) if notes is None else np.array([note.count(self.word) for note in notes])
+        attention = np.minimum(heard / self.enough, 1)
+        return expit(0.15 * seen[:, 6:12].sum(1) + (0.1 + attention) * seen[:, :6].sum(1))
 
 
 def save(task: OpenTask, folder: Path) -> Path:
@@ -74,6 +97,10 @@ def save(task: OpenTask, folder: Path) -> Path:
 def _teacher(sign: Any, misled: Any, rng: np.random.Generator) -> Any:
     odds = 0.35 * sign + 0.7 * misled + 0.5 * rng.standard_normal(len(sign))
     return 1 / (1 + np.exp(-odds))
+
+
+def _passages(group: Any, paired: bool) -> tuple[tuple[str, ...], ...]:
+    return tuple((f"Question {g}. ", f"item {i}", f"other {i}")[: 3 if paired else 2] for i, g in enumerate(group))
 
 
 def _layer(values: Any) -> Layer:
