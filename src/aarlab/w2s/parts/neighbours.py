@@ -27,40 +27,19 @@ def nearest(a: Floats, count: int) -> Ints:
 
 
 def largest_component(near: Ints, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Members of the largest strongly connected part of the graph, bool (n,).
+    """Members of the largest connected part of the items `inside`, bool (n,).
 
-    near: (n, k), arrows from each item to its neighbours; only arrows between items `inside` (n,) count. The part of an
-    item is what it can reach and what reaches it; items are tried by how many arrows point at them.
+    near: (n, k), from `nearest`; two items are joined where either is among the other's neighbours.
     """
-    left, best = inside.copy(), np.zeros(len(inside), bool)
-    popular = np.argsort(-np.bincount(near[inside].ravel(), minlength=len(inside)), kind="stable")
-    for item in popular:
-        if left.sum() <= best.sum():
-            break
-        if left[item]:
-            part = _reached(near, left, item) & _reaching(near, left, item)
-            left &= ~part
-            best = part if part.sum() > best.sum() else best
-    return best
-
-
-def _reached(near: Ints, inside: NDArray[np.bool_], item: int) -> NDArray[np.bool_]:
-    """Where arrows inside lead from an item, itself included."""
-    found = np.zeros(len(inside), bool)
-    front = np.array([item])
-    while len(front):
-        found[front] = True
-        step = np.unique(near[front])
-        front = step[inside[step] & ~found[step]]
+    n, k = near.shape
+    one, other = np.repeat(np.arange(n), k), near.ravel()
+    joined = inside[one] & inside[other]
+    one, other = one[joined], other[joined]
+    name, before = np.arange(n), np.zeros(n, np.int64)
+    while (name != before).any():  # the smallest number of a part spreads along its edges
+        before = name.copy()
+        np.minimum.at(name, other, before[one])
+        np.minimum.at(name, one, name[other])
+    sizes = np.bincount(name[inside], minlength=n)
+    found: NDArray[np.bool_] = inside & (name == sizes.argmax())
     return found
-
-
-def _reaching(near: Ints, inside: NDArray[np.bool_], item: int) -> NDArray[np.bool_]:
-    """From where arrows inside lead to an item, itself included."""
-    found = np.zeros(len(inside), bool)
-    found[item] = True
-    while True:
-        grown = found | (inside & found[near].any(1))
-        if grown.sum() == found.sum():
-            return found
-        found = grown
