@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "execution": {"sandbox", "w2s", "errors", "records"},
     "problems": {"w2s", "statistics", "records", "errors"},
     "store": {"records", "errors"},
+    "baselines": {"problems", "reports", "w2s", "statistics", "records", "errors"},
     "vault": {"problems", "execution", "store", "w2s", "statistics", "records", "errors", "settings"},
 }
 

@@ -185,6 +185,11 @@ def png(chart: Chart) -> bytes:
     return data
 
 
+def standalone(chart: Chart) -> Chart:
+    """A chart for a file of its own, on white."""
+    return chart.configure(**_config("white"))
+
+
 def short(name: str) -> str:
     """A contender's name where there is little room."""
     return SHORT_NAMES.get(name, name if len(name) <= 13 else name[:12] + "…")
