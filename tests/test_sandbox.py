@@ -257,7 +257,7 @@ def test_only_the_whitelist_of_the_package_exists(found: dict[str, Any]) -> None
         "__init__.py",
         "errors.py",
         "records.py",
-        "statistics.py",
+        "statistics",
         "client.py",
         "w2s",
         "researchers",

@@ -18,7 +18,7 @@ LIBRARY = "/opt/aarlab"
 
 PACKAGE = Path(__file__).resolve().parents[1]
 WHITELIST = (
-    "__init__.py", "errors.py", "records.py", "statistics.py", "client.py", "w2s", "researchers",
+    "__init__.py", "errors.py", "records.py", "statistics", "client.py", "w2s", "researchers",
     "execution/worker.py", "sandbox/seccomp.py", "sandbox/enter.py",
 )  # fmt: skip
 NEEDED = ("numpy", "scipy", "sklearn", "optuna", "httpx")
