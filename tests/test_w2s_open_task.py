@@ -35,7 +35,7 @@ def test_the_truth_has_accuracy_one_and_random_guesses_lie_below_the_floor() -> 
 def test_a_saved_task_loads_with_its_published_numbers(tmp_path: Path) -> None:
     """card.json gives floor and ceiling; the three files give the rest; results agree to the digit."""
     loaded = OpenTask.load(toy.save(TASK, tmp_path / "data"))
-    assert loaded.known == (TASK.floor, TASK.ceiling)
+    assert (loaded.floor, loaded.ceiling) == (TASK.floor, TASK.ceiling)
     run = load_run(methods.source("weak-labels-soft"))
     assert loaded.evaluate(run, [3]).pgr == TASK.evaluate(run, [3]).pgr
 
