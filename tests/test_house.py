@@ -20,6 +20,7 @@ ONLY_IN = {
     "httpx": ("client.py",),
     "torch": ("w2s/features.py",),
     "transformers": ("w2s/features.py",),
+    "trl": ("w2s/students/lora/",),
     "optuna": ("researchers/",),
     "altair": ("reports/",),
     "typer": ("cli.py",),
