@@ -33,5 +33,5 @@ print(f"better by {difference.mean:.2f} [{difference.low:.2f}, {difference.high:
 rows = [{"method": n, "PGR": p, "seed": s} for n, t in trials.items() for s, p in zip(t.seeds, t.pgr, strict=True)]
 base = alt.Chart(alt.Data(values=rows), title="PGR on the open task of w2s-math", width=420, height=80)
 base = base.encode(y=alt.Y("method:N", title=None))
-chart = base.mark_point().encode(x="PGR:Q") + base.mark_tick(thickness=3).encode(x="mean(PGR):Q")
+chart = base.mark_point().encode(x="PGR:Q") + base.mark_tick(thickness=3).encode(x=alt.X("mean(PGR):Q", title="PGR"))
 chart.save("pgr.svg")
