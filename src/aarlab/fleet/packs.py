@@ -43,12 +43,17 @@ def fresh(name: str) -> Path:
 def bars() -> Iterator[Callable[[str, int, int], None]]:
     """One progress bar per step of a build, each with the time left."""
     columns = (TextColumn("{task.description:32}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def step(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = progress.add_task(what, total=total)
-            progress.update(tasks[what], completed=done, total=total)
+    def step(what: str, done: int, total: int) -> None:
+        progress.start()  # not before: an error on the way to the first step leaves the terminal as it is
+        if what not in tasks:
+            tasks[what] = progress.add_task(what, total=total)
+        progress.update(tasks[what], completed=done, total=total)
 
+    try:
         yield step
+    finally:
+        if tasks:
+            progress.stop()

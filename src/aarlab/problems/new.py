@@ -133,6 +133,8 @@ def _write(fresh: Path, name: str, data: PaperData, drafts: list[Draft], options
     given = {f: hashlib.sha256((data.folder / f).read_bytes()).hexdigest() for f in FILES}
     made_of = {**build.recipe(spec, SEED), "data": given, "context": options.context, "items": options.items}
     build.from_drafts(spec, drafts, read, SEED, pack, made_of=made_of)
+    for file in pack.glob("*.labels.npz"):
+        file.chmod(0o600)
     (fresh / base.CARD).write_text(card(data, options), "utf-8")
 
 
@@ -215,17 +217,15 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-_PAIRS = """Each item is a question with two answers, A and B; label 1 means that A is the better one. \
-`mirror()` asks the
-opposite question, so that a method can check its own consistency."""
+_PAIRS = """Each item is a question with two answers, A and B; label 1 means that A is the better one.
+`mirror()` asks the opposite question, so that a method can check its own consistency."""
 
-_ANSWERS = """Each item is a question with one answer; label 1 means that the answer is right. Several answers \
-to one question
-may be among the items."""
+_ANSWERS = """Each item is a question with one answer; label 1 means that the answer is right. Several answers to one
+question may be among the items."""
 
-_ELSEWHERE = "What counts are the record tasks,\nfrom sources that no train item has, which open when the run ends."
+_ELSEWHERE = "What counts are the record tasks: items of sources that no train item has, opened when the run ends."
 
-_SAME = "What counts is the record task,\nwith other questions, which opens when the run ends."
+_SAME = "What counts is the record task: items with other questions, opened when the run ends."
 
 _CARD = Template('''\
 title = $title
@@ -240,7 +240,8 @@ items with weak labels and the test items without labels, and returns P(label = 
 
 The score is the performance gap recovered, (accuracy - floor) / (ceiling - floor): 0 is the teacher, 1 is the student
 trained on true labels. The open task shows its labels; try as much as you like there. The feedback task answers
-through the lab, sparingly. $other
+through the lab, sparingly.
+$other
 """
 
 [directions]

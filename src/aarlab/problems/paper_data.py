@@ -424,7 +424,7 @@ def _first(items: tuple[Item, ...], limit: int) -> tuple[Item, ...]:
     """Whole questions, in the order of their hashes, until `limit` items are reached."""
     sizes = Counter(i.topic for i in items)
     kept, total = set(), 0
-    for topic in sorted(sizes, key=_digest):
+    for topic in sorted(sizes, key=lambda t: _digest("first", t)):  # another hash than `_place`'s: it must not choose
         if total >= limit:
             break
         kept.add(topic)
