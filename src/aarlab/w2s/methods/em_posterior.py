@@ -58,7 +58,7 @@ def margins(task: W2STask) -> Floats:
     for student in task.student.views():
         score = student.zero_shot(task.train)
         if task.train.paired:
-            score = (score - student.zero_shot(task.train.mirror())) / 2
+            score = (score - student.zero_shot(task.train.mirror())) / np.float32(2)
         total += score / np.float32(max(float(score.std()), 1e-6))
     return total
 
@@ -67,9 +67,8 @@ def channel_features(task: W2STask) -> Floats:
     """What the channel sees of each train item, (n_train, COMPONENTS + 1). The last column, the teacher's sureness, is
     the one that mirroring does not turn around."""
     space = spaces.bottleneck(spaces.joined(task, mirrored=True), COMPONENTS)[0]
-    sure = np.argsort(np.argsort(np.abs(task.weak_labels - 0.5), kind="stable"), kind="stable")
-    sure = (sure - sure.mean()) / sure.std()
-    return np.column_stack([space.train, sure]).astype(np.float32)
+    rank = np.argsort(np.argsort(np.abs(task.weak_labels - 0.5), kind="stable"), kind="stable")
+    return np.column_stack([space.train, (rank - rank.mean()) / rank.std()]).astype(np.float32)
 
 
 def posterior(prior: Floats, seen: Floats, taught: Floats, paired: bool = False) -> Floats:
