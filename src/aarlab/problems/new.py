@@ -35,6 +35,9 @@ SEED = 2804
 TEACHER_LABELS, OWN_SHARE = 400, 0.8
 """Each teacher learns from so many labels, and at most this share of the teachers' own set, so that they differ."""
 
+CHANCE = 0.53
+"""Teachers below this accuracy are reported."""
+
 _TEACHER = re.compile(r"bag|[lm]([1-9]|1[0-9])")
 _EXTRA = ("torch", "transformers", "gguf")
 
@@ -113,7 +116,14 @@ def from_paper_data(
         os.replace(fresh, home)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return Made(base.load(str(home)), notes)
+    problem = base.load(str(home))
+    return Made(problem, (*notes, *_chance(problem)))
+
+
+def _chance(problem: base.Problem) -> list[str]:
+    """A note on teachers that know nothing: legal, but their weak labels cannot teach anybody."""
+    floors = [f"{t.name} {t.floor.mean:.3f}" for t in problem.tasks.values() if t.floor.mean < CHANCE]
+    return [f"the teachers are at chance ({', '.join(floors)}); --teacher l10 sees more than bag"] if floors else []
 
 
 def _check_new(home: Path) -> None:
