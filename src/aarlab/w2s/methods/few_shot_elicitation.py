@@ -7,7 +7,7 @@ one another; then it is trained on them. No teacher.
     maximise over labels y of a pool of items   U(y) = mean_i log P(y_i | x_i, examples with their y, none of i's group)
     subject to the domain's logic (equal answers share a label, of excluding answers at most one is right)
 
-    logit P = half the mean of eight in-context log-odds, each after other examples, half the zero-shot score, unit spread
+    logit P = half the mean of eight in-context log-odds, each after other examples, half the zero-shot score
     start: y by the zero-shot score.  Four rounds, in which the surest 1/4, 2/4, 3/4, 4/4 of either class may be shown:
     eight times draw 32 examples and ask `student.in_context`; relabel the whole pool.  Keep the y of the largest U,
     label all train items from it in the same way, and  minimise  mean_i CE(y_i, h(x_i)) + ridge |h|^2
@@ -27,7 +27,7 @@ from aarlab.w2s.parts import labels
 from aarlab.w2s.task import Floats, Ints, Items, W2STask
 
 POOL, SHOWN, DRAWS, ROUNDS = 384, 32, 8, 4
-OWN = 0.5  # share of the zero-shot score
+OWN = np.float32(0.5)  # share of the zero-shot score
 SPREAD = 1.5  # deviation of the log-odds that the domain's logic judges
 
 
@@ -35,21 +35,22 @@ def run(task: W2STask, seed: int) -> Floats:
     """P(label = 1) for every item of task.test, shape (n_test,)."""
     rng = np.random.default_rng(seed)
     pool = task.train[whole_groups(task.train.groups, POOL, rng)]
-    odds = found = judged(pool, own(task, pool))
+    untold = own(task, pool)
+    odds = found = judged(pool, untold)
     best = -np.inf
     for step in range(ROUNDS):
-        told = asked(task, pool, pool, odds, (step + 1) / ROUNDS, rng)
+        told = judged(pool, OWN * untold + (1 - OWN) * asked(task, pool, pool, odds, (step + 1) / ROUNDS, rng))
         coherence = float(-np.logaddexp(0, -np.sign(odds) * told).mean())
         if coherence > best:
             best, found = coherence, odds
         odds = told
-    taught = asked(task, task.train, pool, found, 1.0, rng) > 0
-    return task.student.fit(task.train, taught, seed=seed).predict(task.test)
+    odds = OWN * own(task, task.train) + (1 - OWN) * asked(task, task.train, pool, found, 1.0, rng)
+    return task.student.fit(task.train, judged(task.train, odds) > 0, seed=seed).predict(task.test)
 
 
 def asked(task: W2STask, items: Items, pool: Items, odds: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """Log-odds (len(items),) after draws of examples from the surest `share` of either class of the pool, and without
-    any. An item is never judged by examples of its own group.
+    """Mean in-context log-odds (len(items),) over draws of examples from the surest `share` of either class of the
+    pool, unit deviation. An item is never judged by examples of its own group.
     """
     total = np.zeros(len(items), np.float32)
     times = np.full(len(items), 1e-6, np.float32)
@@ -59,7 +60,7 @@ def asked(task: W2STask, items: Items, pool: Items, odds: Floats, share: float, 
         apart = ~np.isin(items.groups, pool.groups[shown])
         total[apart] += unit(said)[apart]
         times[apart] += 1
-    return judged(items, np.float32(OWN) * own(task, items) + np.float32(1 - OWN) * unit(total / times))
+    return unit(total / times)
 
 
 def own(task: W2STask, items: Items) -> Floats:
