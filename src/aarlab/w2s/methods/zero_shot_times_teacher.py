@@ -23,10 +23,15 @@ TEACHER, SHARPNESS, FOLDS = 0.5, 1.5, 3
 
 def run(task: W2STask, seed: int) -> Floats:
     """P(label = 1) for every item of task.test, shape (n_test,)."""
-    theirs = labels.rank_logit(logit(task.weak_labels), task.train.paired)
-    own = labels.rank_logit(task.student.zero_shot(task.train), task.train.paired)
-    both = expit(np.float32(SHARPNESS) * (np.float32(TEACHER) * theirs + np.float32(1 - TEACHER) * own))
+    both = product(task)
     where = train.folds(task.train.groups, FOLDS, np.random.default_rng(seed))
     seen = train.student_out_of_fold(task.student, task.train, both, where, seed)
     taught = denoise.mixed(seen, both, float(both.mean()))
     return task.student.fit(task.train, taught, seed=seed).predict(task.test)
+
+
+def product(task: W2STask) -> Floats:
+    """P(label = 1) of the train items after both experts, (n_train,)."""
+    theirs = labels.rank_logit(logit(task.weak_labels), task.train.paired)
+    own = labels.rank_logit(task.student.zero_shot(task.train), task.train.paired)
+    return expit(np.float32(SHARPNESS) * (np.float32(TEACHER) * theirs + np.float32(1 - TEACHER) * own))
