@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 from aarlab.baselines.plan import Plan, Run
 from aarlab.problems.base import PARTS, read_manifest
 
-ROOTS = ("aarlab.w2s.draw", "aarlab.w2s.view", "aarlab.w2s.open_task")
-"""What every run goes through, whatever its method imports."""
+ROOTS = ("aarlab.w2s.draw", "aarlab.w2s.view")
+"""What every run goes through, whatever its method imports: the draw, the task, the probe student."""
+
+REGISTRIES = ("aarlab.w2s", "aarlab.w2s.methods")
+"""Packages whose own file only gathers names; what is imported from them is named and counted by itself."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def _tree(text: str) -> str:
 @remembered
 def _imports(text: str) -> tuple[str, ...]:
     """Every name below `aarlab.w2s` that a file imports; of `from a import b` both a and a.b."""
-    return tuple(name for name in _imported(ast.parse(text)) if name.startswith("aarlab.w2s"))
+    names = _imported(ast.parse(text))
+    return tuple(name for name in names if name.startswith("aarlab.w2s.") and name not in REGISTRIES)
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

@@ -44,8 +44,7 @@ def load(folder: Path, task: str, items: int = 0) -> Truth:
     """A task's three files; with `items`, only so many of its items, train and test, in whole groups."""
     truth = Truth.load(folder, task)
     if 0 < items < len(truth.labels):
-        known = (0.0, 1.0)  # not used: a part's floor and ceiling are measured
-        whole = OpenTask(truth.inputs, truth.weak, truth.labels, truth.is_test, known)
+        whole = OpenTask(truth.inputs, truth.weak, truth.labels, truth.is_test)
         part = whole.part(items / len(truth.labels))
         truth = Truth(part.inputs, part.weak, part.labels, part.is_test)
     return Truth(dense(truth.inputs), truth.weak, truth.labels, truth.is_test)

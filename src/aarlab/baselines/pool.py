@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.baselines.students import StudentChoice
-from aarlab.errors import AarlabError, NotApplicable
+from aarlab.errors import AarlabError, InputError, NotApplicable
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -46,11 +46,21 @@ class Done:
     peak: float
 
 
+@dataclass(frozen=True)
+class Refused:
+    """The student cannot be made: no extra, no such model."""
+
+    why: str
+
+
 Take = Callable[[Job, Any], None]
 
 
 class Pool:
-    """`workers` processes; a process that dies takes its job with it and nothing else."""
+    """`workers` processes; a process that dies takes its job with it and nothing else.
+
+    `run` raises InputError where the student cannot be made.
+    """
 
     def __init__(self, workers: int, student: StudentChoice) -> None:
         self.student, self.workers = student, workers
@@ -100,6 +110,8 @@ class Pool:
             del self._busy[connection]
             take(job, Failure(f"its process ended with code {process.exitcode} (-9: killed, perhaps for memory)"))
             return
+        if isinstance(message, Refused):
+            raise InputError(message.why)
         if isinstance(message, Done):
             del self._busy[connection]
             self._idle.append((process, connection))
@@ -135,12 +147,16 @@ def _work(connection: Connection, choice: StudentChoice) -> None:
     from aarlab.baselines import measure
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    student, kept, truth = None, None, None
+    kept, truth = None, None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            student = choice.make()
+        except Exception as error:
+            connection.send(Refused(last_line(error)))
+            return
         while True:
             job: Job = connection.recv()
             try:
-                student = student or choice.make()
                 if kept != (job.folder, job.task):
                     kept, truth = (job.folder, job.task), measure.load(job.folder, job.task, choice.items)
                 assert truth is not None
