@@ -17,12 +17,12 @@ from aarlab.w2s.task import Floats, Ints, W2STask
 MOST, WARM_UP, SHARE = 0.75, 0.2, 0.5
 
 
-def run(task: W2STask, seed: int, most: float = MOST) -> Floats:
+def run(task: W2STask, seed: int) -> Floats:
     """P(label = 1) for every item of task.test, shape (n_test,)."""
     own = Hardened(SHARE)
 
     def moving(logits: Floats, rows: Ints, progress: float) -> Floats:
-        a = warmed(most, progress, WARM_UP)
+        a = warmed(MOST, progress, WARM_UP)
         return (1 - a) * task.weak_labels[rows] + a * own(logits)
 
     head = task.student.fit(task.train, task.weak_labels, seed=seed, moving=moving)
