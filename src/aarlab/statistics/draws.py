@@ -46,7 +46,7 @@ class Parts:
     interaction: Array  # (m,)
     scores: Array  # (m, groups) what each group adds to the mean's deviation, summing to 0; over seeds
     shares: Array  # (groups,) of the items
-    by_seed: Array  # (m, seeds) deviations of the seeds' means
+    count: int  # of seeds
 
     @classmethod
     def of(cls, values: Array, codes: Codes) -> Parts:
@@ -63,43 +63,34 @@ class Parts:
         groups = np.square(scores).sum(1) * count / (count - 1)
         if seeds == 1:
             none = np.zeros(len(values))
-            return cls(mean, groups, none, none, scores, sizes / items, by_seed - mean[:, None])
+            return cls(mean, groups, none, none, scores, sizes / items, seeds)
         rest = np.square(cells - scores[:, None]).sum((1, 2))
         interaction = rest * count / (count - 1) / (seeds * (seeds - 1))
         spread = by_seed.var(1, ddof=1) / seeds
-        return cls(mean, groups, spread, interaction, scores, sizes / items, by_seed - mean[:, None])
+        return cls(mean, groups, spread, interaction, scores, sizes / items, seeds)
 
     @property
     def excess(self) -> Array:
-        """(m,) what seeds add to the groups' part: their spread without the interaction."""
-        least = self.interaction / 2 if self.by_seed.shape[1] == 2 else 0.0
-        found: Array = np.maximum(self.seeds - self.interaction, least)
-        return found
+        """(m,) what seeds add to the groups' part."""
+        return excess(self.seeds, self.interaction, self.count)
 
     def freedom(self, others: Sequence[tuple[Array, int]] = ()) -> Array:
         """(m,) degrees of freedom of the sum of all parts; `others` are (squared standard error, its freedom)."""
-        seeds, count = self.by_seed.shape[1], len(self.shares)
+        doubt = doubt_of(self.groups, self.seeds, self.interaction, self.count, len(self.shares))
         total = self.groups + self.excess
-        doubt = np.square(self.groups) / (count - 1)
-        if seeds > 1:
-            spread = np.maximum(self.seeds, self.interaction) if seeds == 2 else self.seeds
-            noise = np.square(spread) + np.square(self.interaction) / (count - 1)
-            doubt = doubt + np.where(self.excess > 0, noise, 0.0) / (seeds - 1)
         for part, freedom in others:
             total, doubt = total + part, doubt + np.square(part) / max(1, freedom)
-        found: Array = np.where(doubt > 0, np.square(total) / np.where(doubt > 0, doubt, 1.0), count - 1.0)
+        found: Array = np.where(doubt > 0, np.square(total) / np.where(doubt > 0, doubt, 1.0), len(self.shares) - 1.0)
         return np.maximum(1.0, found)
 
     def draw(self, draws: int, rng: np.random.Generator) -> Array:
-        """(draws, m) deviations of the means, before `tails`; methods share the groups' weights and the seeds."""
-        by_group = self._reweighted(draws, rng)
-        lengths = np.sqrt(np.square(self.by_seed).sum(1))
-        seeds = self.by_seed.shape[1]
-        alike = np.zeros(seeds)
-        alike[0] = 1.0  # a direction for methods whose seeds agree to the last item
-        directions = np.where(lengths[:, None] > 0, self.by_seed / np.where(lengths > 0, lengths, 1.0)[:, None], alike)
-        by_seed: Array = rng.standard_normal((draws, seeds)) @ directions.T * np.sqrt(self.excess)
-        return by_group + by_seed
+        """(draws, m) deviations of the means, before `tails`. Methods share the groups' weights, not the seeds.
+
+        So few seeds do not show how methods move together over them; apart, the largest of m deviations is if anything
+        too large (Sidak 1967).
+        """
+        by_seed: Array = rng.standard_normal((draws, len(self.mean))) * np.sqrt(self.excess)
+        return self._reweighted(draws, rng) + by_seed
 
     def _reweighted(self, draws: int, rng: np.random.Generator) -> Array:
         """(draws, m) deviations under exponential weights of the groups, as wide as `groups` says."""
@@ -127,11 +118,27 @@ class Parts:
         return found
 
 
+def excess(seeds: Array, interaction: Array, count: int) -> Array:
+    """What `count` seeds add to the groups' part: their squared standard error without the interaction."""
+    least = interaction / 2 if count == 2 else 0.0
+    found: Array = np.maximum(seeds - interaction, least)
+    return found
+
+
+def doubt_of(groups: Array, seeds: Array, interaction: Array, count: int, blocks: float) -> Array:
+    """Sum of part^2 / freedom over the parts of `count` seeds and `blocks` groups: Satterthwaite's denominator."""
+    doubt: Array = np.square(groups) / (blocks - 1)
+    if count > 1:
+        spread = np.maximum(seeds, interaction) if count == 2 else seeds
+        noise = np.square(spread) + np.square(interaction) / (blocks - 1)
+        doubt = doubt + np.where(excess(seeds, interaction, count) > 0, noise, 0.0) / (count - 1)
+    return doubt
+
+
 def tails(freedom: Array, draws: int, rng: np.random.Generator) -> Array:
-    """(draws, m) factors that turn normal draws into Student's t; the m columns rise and fall together."""
-    order = rng.permutation(draws)
-    columns = [np.sqrt(f / (2 * np.sort(rng.standard_gamma(f / 2, draws))))[order] for f in freedom]
-    return np.stack(columns, 1)
+    """(draws, m) factors that turn normal draws into Student's t, by as much as `freedom` (m,) is small."""
+    found: Array = np.sqrt(freedom / (2 * rng.standard_gamma(freedom / 2, (draws, len(freedom)))))
+    return found
 
 
 def estimates(middle: Array, deviations: Array, shape: tuple[int, ...], level: float = LEVEL) -> list[Estimate]:

@@ -93,7 +93,7 @@ class Drawn:
 
     middle: Array  # (m,)
     deviations: Array  # (draws, m)
-    noise: Array  # (draws, m) the part of seeds and items alone, with normal tails
+    gap: float  # ceiling - floor in accuracy; 1 for accuracies
 
 
 def drawn_pgr(
@@ -113,15 +113,15 @@ def drawn_pgr(
     moved = hits - ((1 - ratio) * low_items + ratio * high_items)[:, None, :]
     parts = Parts.of(moved, codes)
     ends = [(np.square((1 - middle) * low.se), low.seeds - 1), (np.square(middle * high.se), high.seeds - 1)]
-    noise = parts.draw(at_least_100(draws), rng)
+    away = parts.draw(at_least_100(draws), rng)
     wide = tails(parts.freedom(ends), draws, rng)
     low_end = low.se * rng.standard_normal((draws, 1)) * wide
     high_end = high.se * rng.standard_normal((draws, 1)) * wide
     # A redrawn gap near zero would make a ratio without meaning; a tenth of the gap is many deviations away.
     redrawn = np.maximum(gap + high_end - low_end, 0.1 * gap)
     bounds = (0, 1) if isinstance(floor, Measured) and isinstance(ceiling, Measured) else (-1, 1)
-    away = noise * wide + parts.doubt(bounds, draws, rng)
-    return Drawn(middle, (middle * gap + away - low_end) / redrawn - middle, noise / gap)
+    away = away * wide + parts.doubt(bounds, draws, rng)
+    return Drawn(middle, (middle * gap + away - low_end) / redrawn - middle, gap)
 
 
 def drawn_differences(values: Array, codes: Codes, gap: float, draws: int, rng: np.random.Generator) -> Drawn:
@@ -129,16 +129,15 @@ def drawn_differences(values: Array, codes: Codes, gap: float, draws: int, rng: 
     if not 0 < gap < math.inf:
         raise InputError(f"the gap is {gap}; a PGR difference needs a ceiling above the floor")
     found = _drawn_mean(values, codes, (-1, 1), draws, rng)
-    return Drawn(found.middle / gap, found.deviations / gap, found.noise / gap)
+    return Drawn(found.middle / gap, found.deviations / gap, gap)
 
 
 def _drawn_mean(
     values: Array, codes: Codes, bounds: tuple[float, float], draws: int, rng: np.random.Generator
 ) -> Drawn:
     parts = Parts.of(values, codes)
-    noise = parts.draw(at_least_100(draws), rng)
-    wide = tails(parts.freedom(), draws, rng)
-    return Drawn(parts.mean, noise * wide + parts.doubt(bounds, draws, rng), noise)
+    away = parts.draw(at_least_100(draws), rng) * tails(parts.freedom(), draws, rng)
+    return Drawn(parts.mean, away + parts.doubt(bounds, draws, rng), 1.0)
 
 
 def _end(given: Measured | ArrayLike, codes: Codes, name: str) -> tuple[Measured, Array]:

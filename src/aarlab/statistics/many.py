@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from aarlab.errors import InputError
 from aarlab.records import Estimate, Measured
-from aarlab.statistics.draws import DRAWS, Array, checked, estimates, together
+from aarlab.statistics.draws import DRAWS, Array, Codes, Parts, checked, estimates, together
 from aarlab.statistics.intervals import drawn_differences, drawn_pgr
 
 
@@ -45,7 +45,7 @@ def leaderboard(
     """
     hits, codes = checked(correct, groups, 3)
     found = drawn_pgr(hits, codes, floor, ceiling, draws, np.random.default_rng(rng))
-    shrunk, best, shape = _shrunk(found.middle, found.noise), int(found.middle.argmax()), hits.shape[1:]
+    shrunk, best, shape = _shrunk(hits, codes, found.gap, found.middle), int(found.middle.argmax()), hits.shape[1:]
     return Leaderboard(
         tuple(estimates(found.middle, found.deviations, shape)),
         tuple(together(found.middle, found.deviations, shape)),
@@ -97,14 +97,17 @@ def best_of_inflation(se: float, m: int, correlation: float = 0.0) -> float:
     return float(se * math.sqrt(1 - correlation) * largest)
 
 
-def _shrunk(middle: Array, noise: Array) -> Array:
-    """(m,) means drawn together: the spread beyond that of noise (draws, m) is kept, after Efron and Morris (1973)."""
+def _shrunk(hits: Array, codes: Codes, gap: float, middle: Array) -> Array:
+    """(m,) PGRs drawn together: of their spread, the part that noise does not explain is kept (Efron and Morris 1973).
+
+    The noise is that of a method against the mean of all: what they share moves nobody past another.
+    """
     m = len(middle)
-    if m == 1:
+    spread = float(middle.var(ddof=1)) if m > 1 else 0.0
+    if spread == 0:
         return middle
-    covariance = np.cov(noise.T)
-    own = float((np.trace(covariance) - (covariance.sum() - np.trace(covariance)) / (m - 1)) / m)
-    spread = float(middle.var(ddof=1))
-    kept = max(0.0, 1 - own / spread) if spread > 0 else 0.0
+    parts = Parts.of(hits - hits.mean(0), codes)
+    own = float((parts.groups + np.maximum(0, parts.seeds - parts.interaction).mean()).mean()) / gap**2 * m / (m - 1)
+    kept = max(0.0, 1 - own / spread)
     found: Array = middle.mean() + kept * (middle - middle.mean())
     return found

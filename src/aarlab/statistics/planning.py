@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aarlab.errors import InputError
-from aarlab.statistics.draws import LEVEL, Parts, checked
+from aarlab.statistics.draws import LEVEL, Array, Parts, checked, doubt_of, excess
 
 MOST = 10**9
 """More seeds or items than this are not looked for."""
+
+CASES = 200
+"""How far seeds may happen to differ is averaged over so many cases."""
 
 
 @dataclass(frozen=True)
@@ -56,29 +59,49 @@ def pilot(correct_a: ArrayLike, correct_b: ArrayLike, groups: ArrayLike) -> Spre
 def smallest_difference(
     seeds: int, items: int, gap: float, spread: Spread, power: float = 0.8, comparisons: int = 1
 ) -> float:
-    """The smallest difference in PGR that a paired comparison finds with probability `power`, two-sided at 5 %.
+    """The smallest difference in PGR that `paired_difference` tells from 0 with probability `power`, two-sided at 5 %.
 
     Both methods on the same `seeds` and `items`; gap: ceiling - floor in accuracy; `comparisons` as in
-    `paired_difference`. It is (t(1 - 0.025 / comparisons) + t(power)) standard errors, freedom after Satterthwaite.
+    `paired_difference`. The interval's width depends on how far the seeds at hand happen to differ: the probability is
+    that over all such cases.
     """
-    from scipy.special import stdtrit  # here, so that what plans nothing starts fast
-
     _check(seeds, items, gap, spread, power, comparisons)
-    by_item = spread.disagreement * spread.design_effect * (spread.stable + (1 - spread.stable) / seeds) / items
-    by_seed = spread.seed_spread**2 / seeds
-    if by_item + by_seed == 0:
+    error, halves = _halves(seeds, items, spread, comparisons)
+    if error == 0:
         return 0.0
+    from scipy.special import ndtr  # here, so that what plans nothing starts fast
+
+    low, high = 0.0, float(halves.max()) + 10 * error
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if ndtr((middle - halves) / error).mean() >= power else (middle, high)
+    return high / gap
+
+
+def _halves(seeds: int, items: int, spread: Spread, comparisons: int) -> tuple[float, Array]:
+    """Standard error of a difference in accuracy, and equally likely half widths of its interval (cases,)."""
+    from scipy.special import gammaincinv, stdtrit
+
+    stable = spread.disagreement * spread.design_effect * spread.stable / items
+    interaction = spread.disagreement * spread.design_effect * (1 - spread.stable) / items / seeds
+    by_seed = spread.seed_spread**2 / seeds
     blocks = max(2.0, items / max(1.0, spread.design_effect))
-    doubt = by_item**2 / (blocks - 1) + (by_seed**2 / (seeds - 1) if by_seed else 0.0)
-    freedom = (by_item + by_seed) ** 2 / doubt
-    wide = stdtrit(freedom, 1 - (1 - LEVEL) / (2 * comparisons)) + stdtrit(freedom, power)
-    return float(wide * math.sqrt(by_item + by_seed) / gap)
+    groups: Array = np.array(stable + interaction, np.float64)
+    seen: Array = np.zeros(1)
+    if seeds > 1:
+        cases = (np.arange(CASES) + 0.5) / CASES
+        seen = (by_seed + interaction) * 2 / (seeds - 1) * gammaincinv((seeds - 1) / 2, cases)
+    noise: Array = np.array(interaction if seeds > 1 else 0.0, np.float64)
+    total = groups + excess(seen, noise, seeds)
+    doubt = doubt_of(groups, seen, noise, seeds, blocks)
+    freedom: Array = np.maximum(1.0, np.square(total) / np.where(doubt > 0, doubt, 1.0))
+    halves = np.asarray(stdtrit(freedom, 1 - (1 - LEVEL) / (2 * comparisons)) * np.sqrt(total), np.float64)
+    return math.sqrt(stable + interaction + by_seed), halves
 
 
 def needed_seeds(difference: float, items: int, gap: float, spread: Spread, power: float = 0.8) -> int:
-    """The fewest seeds that show `difference` in PGR. Raises InputError where no number of seeds does."""
-    least = 2 if spread.seed_spread else 1
-    return _fewest(difference, least, "seeds", lambda n: smallest_difference(n, items, gap, spread, power))
+    """The fewest seeds, two or more, that show `difference` in PGR. Raises InputError where no number of seeds does."""
+    return _fewest(difference, 2, "seeds", lambda n: smallest_difference(n, items, gap, spread, power))
 
 
 def needed_items(difference: float, seeds: int, gap: float, spread: Spread, power: float = 0.8) -> int:
