@@ -12,8 +12,8 @@
 Wu et al. 2020, "A Topological Filter for Learning with Label Noise": the graph and the second step are theirs, with
 their 32 neighbours. They repeat it while a network trains, and join 4 neighbours; the untrained features that it runs
 on here cluster by question rather than by class, so that 4 leave half of a class unconnected. The 20 are those of
-EleutherAI's w2s, which asks for paths in both directions (w2s-math would keep two fifths of its items) and drops a
-fixed tenth. Features are the layers the student reads, standardised.
+EleutherAI's w2s, which asks for paths in both directions (w2s-math would lose most of its items) and drops a fixed
+tenth. Features are the layers the student reads, standardised.
 """
 
 import numpy as np
