@@ -25,9 +25,11 @@ items; 16 seeds, averaged over swaps, trimmed mean in logit space.
 Decided here: reflected features are consistent of themselves, which leaves CCS its confidence and the penalty that
 keeps it from growing w without end, and makes losses of two layers incomparable: so a layer keeps the half of its 10
 restarts with the lowest loss, the best layer is the one whose lowest-loss probe correlates most with the teacher, and
-of that layer's half the most correlated probe is taken. P weighs the teacher's label, not confidence alone. The
-search runs in 16 random directions. Logits are brought back to the warm-up's mean and spread before R is read, or
-scaling alone would raise it. Logic of answers stands in for order where items have no order.
+of that layer's half the most correlated probe is taken (a rule found by trial on the open tasks). P weighs the
+teacher's label, not confidence alone. The search runs in 16 random directions. Logits are brought back to the
+warm-up's mean and spread before R is read, or scaling alone would raise it. Logic of answers stands in for order where
+items have no order. A student that is not linear in its parameters is asked 320 times per seed for the 200 items, and
+needs memory for 16 copies of what it trains.
 """
 
 import numpy as np

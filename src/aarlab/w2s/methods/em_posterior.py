@@ -19,10 +19,11 @@ al., April 2026), which publishes no code; this is a reading of its text, not a 
 
 From the text: the frozen student's margins over several templates and both orders as prior; a learned channel that
 depends on the instance; posteriors by Bayes' rule, tempered; two rounds of training and estimating again.
-Decided here: margins count by rank, so that half of the prior says yes; a logistic channel for each class, on so few
-components that it cannot explain the teacher without the truth; temperature 1.5; 5 EM steps; out-of-fold (2 folds)
-where the trained student comes back as a prior, so that it does not confirm its own labels. The probe student's views
-share one recorded zero-shot score: there the prior rests on a single template.
+Decided here: margins count by rank, so that half of the prior says yes; a logistic channel for each class, which sees
+how sure the teacher is and so few components that it cannot explain the teacher without the truth (2 rather than 8 by
+trial on the open tasks); temperature 1.5; 5 EM steps; out-of-fold (2 folds) where the trained student comes back as a
+prior, so that it does not confirm its own labels. The probe student's views share one recorded zero-shot score: there
+the prior rests on a single template.
 """
 
 import numpy as np

@@ -16,8 +16,8 @@ is a reading of its text, not a reproduction.
 From the text: the loss drop of an item as its learnability; two folds and out-of-fold labels; the bottom 40 % of
 labels drawn towards 1/2.
 Decided here: a fifth of the usual training is little (1 epoch of 5); the drop is measured out of fold too, so that
-memory does not count as learning; folds keep groups whole; out-of-fold labels are hard, and half-way to 1/2 is 0.25
-or 0.75.
+memory does not count as learning; folds keep groups whole; out-of-fold labels are hard (by trial on the open tasks),
+and half-way to 1/2 is 0.25 or 0.75.
 """
 
 import numpy as np

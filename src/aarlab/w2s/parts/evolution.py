@@ -16,7 +16,10 @@ EXACT = 1e-3
 
 @dataclass(frozen=True)
 class Plane:
-    """A head and some directions (k, d) in its parameters. A step (k,) is a point: parameters + step @ directions."""
+    """A head and some directions (k, d) in its parameters. A step (k,) is a point: parameters + step @ directions.
+
+    The directions are held in memory: k times what the student trains.
+    """
 
     head: Head
     directions: Floats
