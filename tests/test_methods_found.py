@@ -91,6 +91,28 @@ def test_the_probe_filters_a_teacher_worse_than_it() -> None:
     assert accuracy(out, truth[400:]) > 0.9
 
 
+def test_labels_the_probe_doubts_are_drawn_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the student is warmed up on, both orders of each drawn comparison, is righter by far than its teacher."""
+    layers, truth, weak = planted(np.random.default_rng(0), 500, 0.65)
+    task = task_of(layers, weak[:400], paired=True)
+    right = dict(zip(task.train.ids, truth, strict=False))
+    shares: list[float] = []
+    fit = ProbeStudent.fit
+
+    def watched(self: ProbeStudent, items: Any, targets: Any, times: Any, **options: Any) -> Any:
+        half = len(items) // 2
+        np.testing.assert_array_equal(targets[:half], 1 - targets[half:])
+        agree = np.array([right[i] for i in items.ids[:half]]) == targets[:half]
+        assert times[:half].sum() == len(task.train)
+        shares.append(float(np.average(agree, weights=times[:half])))
+        return fit(self, items, targets, times, **options)
+
+    monkeypatch.setattr(ProbeStudent, "fit", watched)
+    ccs_evolution.run(task, 0)
+    assert len(shares) == ccs_evolution.SEEDS
+    assert min(shares) > accuracy(weak[:400], truth[:400]) + 0.1
+
+
 def test_answers_to_mirrored_comparisons_are_opposite() -> None:
     """Log-odds averaged over both orders change sign with the order, for a head with an order bias as well."""
     layers, _, weak = planted(np.random.default_rng(0), 60, 0.7)
