@@ -8,10 +8,11 @@ A method walks through five stages, one module each:
     train     how it is taught: committees of heads, self-training, bagging
     finish    what it says at last: blending with the zero-shot opinion, consistency inside a group, the threshold
 
-`losses` writes other losses as moving targets; `neighbours` tells which items lie near which. Scores travel between the
-stages as log-odds ("logits"), labels as P(label = 1). Nothing here ever sees a true label.
+`losses` writes other losses as moving targets; `neighbours` tells which items lie near which; `evolution` searches
+without gradients. Scores travel between the stages as log-odds ("logits"), labels as P(label = 1). Nothing here ever
+sees a true label.
 """
 
-from aarlab.w2s.parts import denoise, finish, labels, losses, neighbours, spaces, train
+from aarlab.w2s.parts import denoise, evolution, finish, labels, losses, neighbours, spaces, train
 
-__all__ = ["denoise", "finish", "labels", "losses", "neighbours", "spaces", "train"]
+__all__ = ["denoise", "evolution", "finish", "labels", "losses", "neighbours", "spaces", "train"]
