@@ -339,6 +339,8 @@ def test_the_mean_over_tasks_needs_all_tasks(tmp_path: Path) -> None:
         ("PGR 0.23 on chat preference, 0.30 on math, 0.19 on code", "w2s-code", 0.19),
         ("PGR 0.62 on chat preference", "w2s-code", None),
         ("PGR 0.5", "w2s-code", 0.5),
+        ("PGR near 0.8 on NLP tasks, where weak labels give about 0.25", "w2s-math", None),
+        ("PGR -0.04 on chat preference, 0.26 on math", "w2s-pref", -0.04),
         ("helps most where teachers doubt 0.3 of the items", "w2s-math", None),
         ("", "w2s-math", None),
     ],
@@ -349,11 +351,12 @@ def test_claims_are_read(claim: str, problem: str, said: float | None) -> None:
 
 
 def test_claims_of_the_shipped_methods_are_read() -> None:
-    """Every header that states a PGR gives a number on at least one problem."""
+    """Every header that states a PGR for a domain of ours gives that problem a number."""
     for name in methods.names():
         claim = methods.about(name).claim
-        if "PGR" in claim:
-            assert any(claims.claimed(claim, p) is not None for p in claims.DOMAINS), name
+        for problem, words in claims.DOMAINS.items():
+            if "PGR" in claim and any(word in claim for word in words):
+                assert claims.claimed(claim, problem) is not None, name
 
 
 def test_a_note_needs_the_whole_interval() -> None:

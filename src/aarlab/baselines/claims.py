@@ -15,7 +15,8 @@ from aarlab.records import Estimate
 DOMAINS = {"w2s-pref": ("chat", "preference"), "w2s-math": ("math",), "w2s-code": ("code", "coding")}
 """The words by which a `claim` header names the domain that a problem belongs to."""
 
-_CLAIMED = re.compile(r"(?:PGR\s+)?(-?\d*\.\d+)(?:\s+(?:on|for|in)\s+(.*))?$")
+_HERE = re.compile(r"(?:PGR )?(-?\d*\.\d+) (?:on|for|in) (.+)")
+_EVERYWHERE = re.compile(r"PGR (-?\d*\.\d+)")
 
 
 def claimed(claim: str, problem: str) -> float | None:
@@ -23,11 +24,11 @@ def claimed(claim: str, problem: str) -> float | None:
 
     `PGR 0.23 on chat preference, 0.30 on math` has one for each; a PGR without a domain holds for all.
     """
-    if "PGR" not in claim:
-        return None
-    for part in re.split(r"[,;]", claim):
-        found = _CLAIMED.search(part.strip())
-        if found and (found[2] is None or any(word in found[2].lower() for word in DOMAINS.get(problem, ()))):
+    words = DOMAINS.get(problem, ())
+    for part in re.split(r"[,;] *", claim if "PGR" in claim else ""):
+        if (found := _HERE.fullmatch(part)) and any(word in found[2].lower() for word in words):
+            return float(found[1])
+        if found := _EVERYWHERE.fullmatch(part):
             return float(found[1])
     return None
 

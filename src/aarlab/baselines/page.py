@@ -30,9 +30,10 @@ READING = """## How to read it
   data, other teachers and other students: a note says what happened here, not that a source is wrong.
 - Rows are sorted by PGR on feedback. Per-task and per-seed values are in [{json}]({json}).
 
-**Not independent of the data.** What a method leaves open was settled by its author on the open tasks, and methods were
-looked at on the feedback tasks while they were written; the record tasks were not used for that. The labels of the
-shipped packs are public. A method that does well here has not been tested on secret labels: `aarlab run --fresh` does.
+**What these numbers cannot show.** Settings that a method's source leaves open were chosen on the open tasks, and on
+tasks made for design alone. All labels of the shipped packs are public, those of the feedback and record tasks too, so
+whoever writes a method may have looked at them, knowingly or not. A number that nobody could tune comes from secret
+items: `aarlab run --fresh`.
 """
 
 

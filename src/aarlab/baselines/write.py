@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ def write(found: dict[str, Any], folder: Path) -> Path:
 
     name = "results" if found["student_name"] == "probe" else f"results-{found['student_name']}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    (folder / f"{name}.json").write_text(_json(found), "utf-8")
     drawing = page.chart(found)
     if drawing is not None:
         (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(drawing.to_dict(validate=False)), "utf-8")
     path = folder / f"{name}.md"
     path.write_text(page.render(found, name), "utf-8")
     return path
+
+
+def _json(found: dict[str, Any]) -> str:
+    """Indented, a list of numbers on one line."""
+    spread = json.dumps(found, indent=1)
+    return re.sub(r"\[[-+.e\d,\s]+\]", lambda m: " ".join(m[0].split()), spread) + "\n"
 
 
 def text(found: dict[str, Any]) -> str:
