@@ -29,6 +29,8 @@ ONLY_IN = {
 MAY_IMPORT = {
     "w2s": {"statistics", "records", "errors"},
     "statistics": {"records", "errors"},
+    "calibration": {"statistics", "records", "errors"},
+    "published": {"statistics", "records", "errors"},
     "client": {"errors", "records"},
     "researchers": {"w2s", "client", "records", "errors", "statistics"},
     "sandbox": {"errors", "records"},

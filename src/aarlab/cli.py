@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 problem_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(problem_app, name="problem", help="Check or rebuild one problem.")
+app.add_typer(problem_app, name="problem", help="Check or rebuild a problem, or make one of your own data.")
 app.add_typer(ledger_app, name="ledger", help="The append-only record of every answer.")
 
 LabArgument = Annotated[Path | None, typer.Argument(help="Lab folder; default: ./labs/latest.", show_default=False)]
@@ -237,6 +237,30 @@ def baselines(
     for sentence in found.failures:
         typer.echo(sentence, err=True)
     raise typer.Exit(3 if found.failures else 0)
+
+
+@app.command()
+def published(
+    path: Annotated[Path, typer.Argument(help="A condensed JSON file, a folder of them, or a released cache folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure the published results of the 2026 study as this lab measures: PGR, intervals, the best of m.
+
+    PATH is chat.json with `methods`, or a folder with <domain>_<idea>/<configuration>/seed_<N>.json. Floor and ceiling
+    are means over all seeds of `weak_artifacts` and `train_ceiling`.
+
+    Examples: aarlab published cache_results      aarlab published chat.json --json
+    """
+    from aarlab.published.measure import measure
+    from aarlab.published.read import read
+
+    tables = [measure(domain) for domain in read(path)]
+    if as_json:
+        _print_json([table.as_dict() for table in tables])
+    else:
+        from aarlab.published.show import print_tables
+
+        print_tables(tables)
 
 
 @problem_app.command("check")

@@ -45,7 +45,8 @@ def leaderboard(
     """
     hits, codes = checked(correct, groups, 3)
     found = drawn_pgr(hits, codes, floor, ceiling, draws, np.random.default_rng(rng))
-    shrunk, best, shape = _shrunk(hits, codes, found.gap, found.middle), int(found.middle.argmax()), hits.shape[1:]
+    shrunk = shrink(found.middle, _own_errors(hits, codes, found.gap))
+    best, shape = int(found.middle.argmax()), hits.shape[1:]
     return Leaderboard(
         tuple(estimates(found.middle, found.deviations, shape)),
         tuple(together(found.middle, found.deviations, shape)),
@@ -97,17 +98,30 @@ def best_of_inflation(se: float, m: int, correlation: float = 0.0) -> float:
     return float(se * math.sqrt(1 - correlation) * largest)
 
 
-def _shrunk(hits: Array, codes: Codes, gap: float, middle: Array) -> Array:
-    """(m,) PGRs drawn together: of their spread, the part that noise does not explain is kept (Efron and Morris 1973).
+def shrink(values: ArrayLike, errors: ArrayLike) -> Array:
+    """m values drawn towards their mean: of their spread, what noise explains is taken out (Efron and Morris 1973).
 
-    The noise is that of a method against the mean of all: what they share moves nobody past another.
+    values, errors: (m,); `errors` are standard errors of the part in which the values err apart from each other.
     """
-    m = len(middle)
-    spread = float(middle.var(ddof=1)) if m > 1 else 0.0
+    found, noise = np.asarray(values, np.float64), np.asarray(errors, np.float64)
+    if found.ndim != 1 or found.shape != noise.shape or not found.size:
+        raise InputError(f"values have shape {found.shape}, errors {noise.shape}; the same (m,) is needed")
+    if not (np.isfinite(found).all() and np.isfinite(noise).all()):
+        raise InputError("values and errors must be finite, without NaN")
+    spread = float(found.var(ddof=1)) if found.size > 1 else 0.0
     if spread == 0:
-        return middle
+        return found
+    kept = max(0.0, 1 - float(np.square(noise).mean()) / spread)
+    drawn: Array = found.mean() + kept * (found - found.mean())
+    return drawn
+
+
+def _own_errors(hits: Array, codes: Codes, gap: float) -> Array:
+    """(m,) standard errors of PGR apart from what all methods share: each against the mean of all."""
+    m = len(hits)
+    if m == 1:
+        return np.zeros(1)
     parts = Parts.of(hits - hits.mean(0), codes)
-    own = float((parts.groups + np.maximum(0, parts.seeds - parts.interaction).mean()).mean()) / gap**2 * m / (m - 1)
-    kept = max(0.0, 1 - own / spread)
-    found: Array = middle.mean() + kept * (middle - middle.mean())
+    seeds = max(0.0, float((parts.seeds - parts.interaction).mean()))  # of all: one method's is too uncertain
+    found: Array = np.sqrt((parts.groups + seeds) * m / (m - 1)) / gap
     return found

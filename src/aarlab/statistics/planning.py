@@ -90,11 +90,12 @@ def _halves(seeds: int, items: int, spread: Spread, comparisons: int) -> tuple[f
     seen: Array = np.zeros(1)
     if seeds > 1:
         cases = (np.arange(CASES) + 0.5) / CASES
-        seen = (by_seed + interaction) * 2 / (seeds - 1) * gammaincinv((seeds - 1) / 2, cases)
+        chance = np.asarray(gammaincinv((seeds - 1) / 2, cases), np.float64)
+        seen = (by_seed + interaction) * 2 / (seeds - 1) * chance
     noise: Array = np.array(interaction if seeds > 1 else 0.0, np.float64)
     total = groups + excess(seen, noise, seeds)
     doubt = doubt_of(groups, seen, noise, seeds, blocks)
-    freedom: Array = np.maximum(1.0, np.square(total) / np.where(doubt > 0, doubt, 1.0))
+    freedom = np.asarray(np.maximum(1.0, np.square(total) / np.where(doubt > 0, doubt, 1.0)), np.float64)
     halves = np.asarray(stdtrit(freedom, 1 - (1 - LEVEL) / (2 * comparisons)) * np.sqrt(total), np.float64)
     return math.sqrt(stable + interaction + by_seed), halves
 
