@@ -265,9 +265,23 @@ def test_sources_that_no_train_item_has_become_record_tasks(
     assert [d.name for d in paper_data.drafts(data)] == ["open", "feedback", "record-others"]
     monkeypatch.setattr(paper_data, "OWN_TASK", 30)
     far = [d for d in paper_data.drafts(data) if d.name == "record-far-away"]
-    assert [d.title for d in far] == ["Far Away!: sources that no train item has"]
+    assert [d.title for d in far] == ["Far Away!: no train item is from there"]
     items = {i.content for i in data.test if i.source == "Far Away!"}
     assert (far[0].split == TEST).sum() == len(items)
+
+
+def test_a_handful_of_foreign_items_makes_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They join the smallest foreign task, or where there is none, are divided like all others."""
+    files = paper_files.pairs(sources={"train_label": ("x",), "train_unlabel": ("x",), "test": ("x",)})
+    for row in files["test"][:5]:
+        row["subset"] = "stray"
+    stray = paper_data.read(paper_files.write(tmp_path / "stray", files))
+    assert [d.name for d in paper_data.drafts(stray)] == ["open", "feedback", "record-unseen"]
+    monkeypatch.setattr(paper_data, "OWN_TASK", 60)
+    for row in files["test"][5:75]:
+        row["subset"] = "y"
+    drafts = paper_data.drafts(paper_data.read(paper_files.write(tmp_path / "both", files)))
+    assert [(d.name, int((d.split == TEST).sum())) for d in drafts[1:]] == [("feedback", 85), ("record-y", 75)]
 
 
 def test_a_question_that_a_familiar_source_asks_too_is_no_foreign_one(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_folder_is_a_problem_that_loads_by_its_path(one: new.Made) -> None:
         assert inputs.problem == "mine"
         assert inputs.texts is not None
         assert len(inputs.texts) == len(inputs) == problem.task(task).train_items + problem.task(task).test_items
-    assert OpenTask.load(problem.folder).known == (problem.task("open").floor.mean, problem.task("open").ceiling.mean)
+    assert OpenTask.load(problem.folder).inputs.task == "open"
 
 
 def test_pack_and_labels_are_closed_to_others(one: new.Made) -> None:
@@ -299,14 +299,15 @@ def test_wrong_data_is_one_sentence_on_the_command_line(tmp_path: Path) -> None:
 def test_features_come_from_the_model_and_long_items_are_cut(tmp_path: Path) -> None:
     """End to end with the language model on short items, one of them far too long for the context."""
     pytest.importorskip("torch")
-    files = {name: rows[:100] for name, rows in paper_files.answers().items()}
+    sizes = {"train_label": 100, "train_unlabel": 70, "test": 60}
+    files = {name: rows[: sizes[name]] for name, rows in paper_files.answers().items()}
     for rows in files.values():
         for number, row in enumerate(rows):
             row["choice"] = f"{'clear' if row['label'] else 'rude'} {number}"
     files["test"][0]["question"] = "word " * 100
     source = paper_files.write(tmp_path / "data", files)
     found = new.from_paper_data(tmp_path / "mine", source, Options(context=40, threads=1))
-    assert found.notes == ("1 of 300 texts are longer than 40 tokens; the student reads them without what is too much",)
+    assert found.notes == ("1 of 230 texts are longer than 40 tokens; the student reads them without what is too much",)
     inputs = found.problem.inputs("feedback")
     assert inputs.layers["m20"].values.shape[1] == 576
     assert inputs.layers["logprob"].values.shape[1] == 6

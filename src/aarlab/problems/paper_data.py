@@ -14,8 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -292,7 +293,7 @@ def drafts(data: PaperData) -> list[Draft]:
 
 
 def _open(data: PaperData) -> _Part:
-    cuts = np.cumsum(list(OPEN_SHARES.values()))
+    cuts = np.cumsum(list(OPEN_SHARES.values())).tolist()
     items: dict[int, list[Item]] = {split: [] for split in OPEN_SHARES}
     for item in data.label:
         items[list(OPEN_SHARES)[_place(item, cuts)]].append(item)
@@ -302,30 +303,28 @@ def _open(data: PaperData) -> _Part:
 def _hidden(data: PaperData) -> list[_Part]:
     homes = _homes(data)
     names = list(dict.fromkeys(["feedback", *sorted(set(homes.values()))]))
-    equal = np.arange(1, len(names) + 1) / len(names)
+    equal = [(n + 1) / len(names) for n in range(len(names))]
     items: dict[str, dict[int, list[Item]]] = {n: {TRAIN: [], TEST: []} for n in names}
     for item in data.unlabel:
         items[names[_place(item, equal)]][TRAIN].append(item)
     for item in data.test:
         items[homes[item.topic]][TEST].append(item)
-    return [
-        _Part(n, "feedback" if n == "feedback" else "record", _title(n, data, items[n][TEST]), items[n]) for n in names
-    ]
+    roles: dict[str, Role] = {"feedback": "feedback"}
+    return [_Part(n, roles.get(n, "record"), _title(n, items[n][TEST]), items[n]) for n in names]
 
 
 def _homes(data: PaperData) -> dict[str, str]:
     """The task of each test question."""
-    if not data.foreign:
-        halves = np.array([0.5, 1.0])
-        return {i.topic: ("feedback", "record-unseen")[_place(i, halves)] for i in data.test}
     familiar = {i.topic for i in data.test if i.source not in data.foreign}
-    sources: dict[str, str] = {}
-    for item in data.test:
-        sources.setdefault(item.topic, item.source)
+    sources = {i.topic: i.source for i in reversed(data.test)}
     counts = Counter(sources[i.topic] for i in data.test if i.topic not in familiar)
+    if counts.total() < FEWEST:
+        return {i.topic: ("feedback", "record-unseen")[_place(i, (0.5, 1.0))] for i in data.test}
     large = [s for s, n in counts.most_common(MOST_TASKS) if n >= OWN_TASK]
     tasks = dict(zip(large, _task_names(large), strict=True))
-    return {t: "feedback" if t in familiar else tasks.get(s, "record-others") for t, s in sources.items()}
+    left = sum(n for s, n in counts.items() if s not in tasks)
+    rest = tasks[large[-1]] if large and left < FEWEST else "record-others"
+    return {t: "feedback" if t in familiar else tasks.get(s, rest) for t, s in sources.items()}
 
 
 def _task_names(sources: list[str]) -> list[str]:
@@ -338,25 +337,25 @@ def _task_names(sources: list[str]) -> list[str]:
     return names
 
 
-def _title(name: str, data: PaperData, test: list[Item]) -> str:
-    if not data.foreign:
-        return "unlabelled items" if name == "feedback" else "unlabelled items, other questions"
-    found = sorted({i.source for i in test})
+def _title(name: str, test: list[Item]) -> str:
+    found = sorted({i.source for i in test} - {""})
     shown = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-    return shown if name == "feedback" else f"{shown}: sources that no train item has"
+    kind = {"feedback": "test items", "record-unseen": "test items with other questions"}
+    return ": ".join(filter(None, [shown, kind.get(name, "no train item is from there")]))
 
 
 def _check_part(part: _Part, data: PaperData) -> None:
+    """Every split has FEWEST items and both labels."""
     words = {TEACHER: "items for the teachers", TRAIN: "train items", TEST: "test items"}
-    files = {TEACHER: FILES[0], TRAIN: FILES[0] if part.name == "open" else FILES[1]}
     for split, items in part.items.items():
-        file = files.get(split, FILES[0] if part.name == "open" else FILES[2])
-        if len(items) < FEWEST or len({i.label for i in items}) < 2:
-            what = "of one label only" if len(items) >= FEWEST else f"and {FEWEST} are the fewest"
-            raise InputError(
-                f"{data.folder / file}: the task {part.name} would have {len(items)} {words[split]}, {what}; "
-                "add items with other questions"
-            )
+        if len(items) >= FEWEST and len({i.label for i in items}) == 2:
+            continue
+        file = FILES[0] if part.role == "open" else FILES[split]  # TRAIN is 1, TEST is 2, like the files
+        what = "all of one label" if len(items) >= FEWEST else f"and {FEWEST} are the fewest"
+        raise InputError(
+            f"{data.folder / file}: the task {part.name} would have {len(items)} {words[split]}, {what}; "
+            "add items with other questions"
+        )
 
 
 def _draft(part: _Part, paired: bool) -> Draft:
@@ -432,11 +431,10 @@ def _first(items: tuple[Item, ...], limit: int) -> tuple[Item, ...]:
     return tuple(i for i in items if i.topic in kept)
 
 
-def _place(item: Item, cuts: Iterable[float]) -> int:
+def _place(item: Item, cuts: Sequence[float]) -> int:
     """Which interval between the rising `cuts` (the last is 1) the hash of the item's question falls into."""
     share = int.from_bytes(_digest(item.topic)[:8], "big") / 2**64
-    bounds = list(cuts)
-    return min(int(np.searchsorted(bounds, share, side="right")), len(bounds) - 1)
+    return min(bisect_right(cuts, share), len(cuts) - 1)
 
 
 def _digest(*texts: str) -> bytes:
