@@ -412,3 +412,19 @@ def test_a_student_that_cannot_be_made_ends_the_run(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         measure_all(plan, Cache(tmp_path / "cache", plan))
     assert not list((tmp_path / "cache").rglob("*.jsonl"))
+
+
+@pytest.mark.train
+def test_a_fine_tuned_student_has_a_table_of_its_own(tmp_path: Path) -> None:
+    """The tiny model through the whole harness: its ceiling is measured on the same slice, and it resumes."""
+    flags = {"seeds": 2, "methods": REFERENCE, "tasks": "feedback", "student": "lora", "model": "tiny", "items": 120}
+    where = {"cache": tmp_path / "cache", "out": tmp_path / "out"}
+    found = command.run(["w2s-math"], **flags, **where)  # type: ignore[arg-type]
+    assert found.page.name == "results-lora.md"
+    assert not found.failures
+    task = found.table["problems"][0]["tasks"][0]
+    assert task["ceiling"]["seeds"] == 2
+    assert found.table["cost"]["measured_now"] == 2 * 2
+    again = command.run(["w2s-math"], **flags, **where)  # type: ignore[arg-type]
+    assert again.table["cost"]["measured_now"] == 0
+    assert again.table["problems"] == found.table["problems"]

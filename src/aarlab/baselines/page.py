@@ -40,13 +40,14 @@ items: `aarlab run --fresh`.
 def render(found: dict[str, Any], name: str = "results") -> str:
     """The whole page. name: of the JSON and SVG beside it."""
     reading = READING.format(reference=found["reference"], comparisons=found["comparisons"], json=f"{name}.json")
-    parts = ["# Reference table", "", _opening(found), "", f"![PGR of every method]({name}.svg)", "", reading]
+    plot = ["", f"![PGR of every method]({name}.svg)"] if _drawn(found) else []
+    parts = ["# Reference table", "", _opening(found), *plot, "", reading]
     parts += [_problem(p, found) for p in found["problems"]]
     return "\n".join([*parts, _methods(found)])
 
 
 def chart(found: dict[str, Any]) -> Any:
-    """The plot: methods by mean PGR over the problems; None where no PGR is known."""
+    """The plot: methods by mean PGR over the problems; None where no PGR on feedback or record tasks is known."""
     panels, means = [], dict[str, list[float]]()
     for problem in found["problems"]:
         pgr: dict[str, dict[str, Estimate]] = {kind: {} for kind in forest.KINDS}
@@ -58,6 +59,12 @@ def chart(found: dict[str, Any]) -> Any:
         panels.append(forest.Panel(problem["name"], pgr, found["reference"]))
     order = sorted(means, key=lambda m: -sum(means[m]) / len(means[m]))
     return forest.forest(panels, order) if order else None
+
+
+def _drawn(found: dict[str, Any]) -> bool:
+    """Whether `chart` has something to show."""
+    rows = [row for problem in found["problems"] for row in problem["rows"]]
+    return any(row[kind] and row[kind]["pgr"] for row in rows for kind in forest.KINDS)
 
 
 def _opening(found: dict[str, Any]) -> str:
@@ -86,11 +93,11 @@ def _problem(problem: dict[str, Any], found: dict[str, Any]) -> str:
 
 def _task(task: dict[str, Any]) -> str:
     floor, ceiling = task["floor"]["mean"], task["ceiling"]["mean"]
-    known = "" if ceiling > floor else "; the ceiling is not above the floor, so PGR is undefined"
-    return (
-        f"- {task['name']} ({task['role']}): {task['title']}; {task['test_items']} test items, floor {floor:.3f}, "
-        f"ceiling {ceiling:.3f}{known}"
-    )
+    known = f"ceiling {ceiling:.3f}" if task["ceiling"]["seeds"] else "no ceiling could be measured"
+    if ceiling <= floor:
+        known += "; it is not above the floor, so PGR is undefined" if task["ceiling"]["seeds"] else ""
+    about = f"{task['name']} ({task['role']}): {task['title']}; {task['test_items']} test items"
+    return f"- {about}, floor {floor:.3f}, {known}"
 
 
 def _row(row: dict[str, Any], about: dict[str, str]) -> str:

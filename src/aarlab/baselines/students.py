@@ -43,13 +43,15 @@ class StudentChoice:
         return " ".join(words + ([f"on {self.items} items of each task"] if self.items else []))
 
     def make(self) -> Student | None:
-        """The student; None for the problem's own probe. Raises InputError where the [train] extra is missing."""
+        """The student; None for the problem's own probe. Raises InputError without the [train] extra or the model."""
         if self.name == "probe":
             return None
         lora = importlib.import_module("aarlab.w2s.students.lora")
         given: dict[str, Any] = {"epochs": self.epochs} if self.epochs else {}
-        student: Student = lora.LoraStudent(lora.LoraConfig(model=self.model, **given))
-        return student
+        student: Any = lora.LoraStudent(lora.configuration(self.model, **given))
+        student.network  # noqa: B018  opened now: a model that is not there ends the run before it begins
+        found: Student = student
+        return found
 
 
 def choice(name: str, model: str = "", items: int = 0, epochs: float = 0.0) -> StudentChoice:
