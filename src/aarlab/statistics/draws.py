@@ -47,6 +47,7 @@ class Parts:
     scores: Array  # (m, groups) what each group adds to the mean's deviation, summing to 0; over seeds
     shares: Array  # (groups,) of the items
     count: int  # of seeds
+    extra: Array | float = 0.0  # (m,) what seeds of other means in the same ratio add, their interaction taken out
 
     @classmethod
     def of(cls, values: Array, codes: Codes) -> Parts:
@@ -72,14 +73,18 @@ class Parts:
     @property
     def excess(self) -> Array:
         """(m,) what seeds add to the groups' part."""
-        return excess(self.seeds, self.interaction, self.count)
+        return excess(self.seeds + self.extra, self.interaction, self.count)
 
-    def freedom(self, others: Sequence[tuple[Array, int]] = ()) -> Array:
-        """(m,) degrees of freedom of the sum of all parts; `others` are (squared standard error, its freedom)."""
+    def freedom(self, others: Sequence[tuple[Array, Array, int]] = ()) -> Array:
+        """(m,) degrees of freedom of the sum of all parts.
+
+        others: of each other part its squared standard error where it is not in `extra`, the same in any case, and its
+        freedom.
+        """
         doubt = doubt_of(self.groups, self.seeds, self.interaction, self.count, len(self.shares))
         total = self.groups + self.excess
-        for part, freedom in others:
-            total, doubt = total + part, doubt + np.square(part) / max(1, freedom)
+        for added, part, freedom in others:
+            total, doubt = total + added, doubt + np.square(part) / max(1, freedom)
         found: Array = np.where(doubt > 0, np.square(total) / np.where(doubt > 0, doubt, 1.0), len(self.shares) - 1.0)
         return np.maximum(1.0, found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -105,14 +105,15 @@ def drawn_pgr(
     rng: np.random.Generator,
 ) -> Drawn:
     """Draws of the PGR of m methods. hits: (m, seeds, items); the others as in `estimate_pgr`."""
-    low, low_items = _end(floor, codes, "floor")
-    high, high_items = _end(ceiling, codes, "ceiling")
+    low, high = _end(floor, codes, "floor"), _end(ceiling, codes, "ceiling")
     middle = pgr(hits.mean((1, 2)), low.mean, high.mean)
     gap, ratio = high.mean - low.mean, middle[:, None]
-    # An item's part in the ratio: floor and ceiling move with it where their own outcomes are known.
-    moved = hits - ((1 - ratio) * low_items + ratio * high_items)[:, None, :]
+    # An item's part in the ratio: floor and ceiling move with it where their own outcomes are known, and so do seeds.
+    moved = hits - ((1 - ratio) * low.items + ratio * high.items)[:, None, :]
     parts = Parts.of(moved, codes)
-    ends = [(np.square((1 - middle) * low.se), low.seeds - 1), (np.square(middle * high.se), high.seeds - 1)]
+    weighed = ((low, np.square(1 - middle)), (high, np.square(middle)))
+    parts = replace(parts, extra=sum(weight * (end.spread - end.interaction) for end, weight in weighed))
+    ends = [(weight * end.se**2, weight * (end.se**2 + end.spread), end.seeds - 1) for end, weight in weighed]
     away = parts.draw(at_least_100(draws), rng)
     wide = tails(parts.freedom(ends), draws, rng)
     low_end = low.se * rng.standard_normal((draws, 1)) * wide
@@ -140,13 +141,29 @@ def _drawn_mean(
     return Drawn(parts.mean, away + parts.doubt(bounds, draws, rng), 1.0)
 
 
-def _end(given: Measured | ArrayLike, codes: Codes, name: str) -> tuple[Measured, Array]:
-    """Floor or ceiling as measured, and what each item adds to it: (items,) zeros where no outcomes are known."""
+@dataclass(frozen=True)
+class _End:
+    """Floor or ceiling: a mean measured before, with its standard error, or outcomes on the same items."""
+
+    mean: float
+    seeds: int
+    items: Array  # (items,) what each item adds; zeros where no outcomes are known
+    se: float = 0.0
+    spread: float = 0.0  # squared standard errors of seeds and interaction, as in `Parts`
+    interaction: float = 0.0
+
+
+def _end(given: Measured | ArrayLike, codes: Codes, name: str) -> _End:
     if isinstance(given, Measured):
         if not (math.isfinite(given.mean) and 0 <= given.se < math.inf):
             raise InputError(f"the {name} is {given.mean} with standard error {given.se}; finite numbers are needed")
-        return given, np.zeros(len(codes))
+        return _End(given.mean, given.seeds, np.zeros(len(codes)), given.se)
     hits, _ = checked(given, codes)
-    # Its seeds' spread without the items' noise, which comes in with the items.
-    error = math.sqrt(float(Parts.of(hits[None], codes).excess[0]))
-    return Measured(float(hits.mean()), error, len(hits)), hits.mean(0)
+    parts = Parts.of(hits[None], codes)
+    return _End(
+        float(hits.mean()),
+        len(hits),
+        hits.mean(0),
+        spread=float(parts.seeds[0]),
+        interaction=float(parts.interaction[0]),
+    )
