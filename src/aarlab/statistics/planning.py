@@ -63,7 +63,7 @@ def smallest_difference(
 
     Both methods on the same `seeds` and `items`; gap: ceiling - floor in accuracy; `comparisons` as in
     `paired_difference`. The interval's width depends on how far the seeds at hand happen to differ: the probability is
-    that over all such cases.
+    that over all such cases. More items can raise it slightly: with few seeds, what is left is known less well.
     """
     _check(seeds, items, gap, spread, power, comparisons)
     error, halves = _halves(seeds, items, spread, comparisons)
@@ -122,7 +122,7 @@ def _check(seeds: int, items: int, gap: float, spread: Spread, power: float, com
 
 
 def _fewest(difference: float, least: int, name: str, shown: Callable[[int], float]) -> int:
-    """The smallest count n >= least with shown(n) <= difference; `shown` falls with n."""
+    """A count n >= least with shown(n) <= difference < shown(n - 1); `shown` falls with n, as a rule."""
     if not difference > 0:
         raise InputError(f"difference is {difference}; a positive one can be looked for")
     high = least
