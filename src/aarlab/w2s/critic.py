@@ -93,7 +93,7 @@ def notes(texts: Sequence[str], items: Items) -> list[str]:
     return ["\n".join(filter(None, pair)) for pair in both]
 
 
-def write(writer: Writer | Student, items: Items, tokens: int, copies: int = 1, seed: int = 0) -> list[list[str]]:
+def write(writer: Writer, items: Items, tokens: int, copies: int = 1, seed: int = 0) -> list[list[str]]:
     """`copies` critiques of every item, each list in the order of `prompts(items)`."""
     asked = prompts(items)
     return [[text.strip() for text in writer.generate(asked, tokens, seed + copy)] for copy in range(copies)]
