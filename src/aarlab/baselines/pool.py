@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def _work(connection: Connection, choice: StudentChoice) -> None:
     from aarlab.baselines import measure
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     kept, truth = None, None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
@@ -169,6 +171,14 @@ def _work(connection: Connection, choice: StudentChoice) -> None:
             except Exception as error:
                 connection.send(Failure(last_line(error)))
             connection.send(Done(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot say so, and one seed of a large student may take hours."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def last_line(error: Exception) -> str:
