@@ -152,6 +152,21 @@ def test_a_configuration_without_its_own_floor_is_named(tmp_path: Path) -> None:
     assert "(2) is critic/Model_e" in shown.output
 
 
+def test_numbers_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    """A PGR that does not follow from its accuracies, a floor unlike its seed's own, a seed that has none."""
+    ends = {"fixed_weak_baseline": 0.6, "fixed_strong_baseline": 0.8}
+    runs = [
+        {"seed": 1, "transfer_acc": 0.7, "pgr": 0.9, "weak_acc": 0.59} | ends,
+        {"seed": 2, "transfer_acc": 0.7, "pgr": 0.5, "weak_acc": 0.55} | ends,
+        {"seed": 7, "transfer_acc": 0.7, "pgr": 0.5} | ends,
+    ]
+    notes = [n for n in table(condensed(tmp_path, critic=runs)).notes if n.startswith("critic training")]
+    assert sum("PGR of seed 1 does not follow" in n for n in notes) == 1
+    assert sum("floor that the runs of seed 2 state" in n for n in notes) == 1
+    assert sum("no floor was measured with seed 7" in n for n in notes) == 1
+    assert sum("no ceiling was measured with seed 7" in n for n in notes) == 1
+
+
 def test_the_best_of_m_is_corrected(tmp_path: Path) -> None:
     """The intervals for all at once are wider; the best one shrinks towards the mean of all."""
     found = table(condensed(tmp_path))

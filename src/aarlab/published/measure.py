@@ -302,13 +302,55 @@ def _oddities(domain: Domain, method: _Method, usual: frozenset[int | None]) -> 
         )
     if method.computed:
         found.append(f"{' and '.join(method.computed)} missing, computed (*)")
-    ends = (("floor", method.floor, "fixed_floor"), ("ceiling", method.ceiling, "fixed_ceiling"))
-    for word, mean, key in ends:
+    return [*found, *_ends_apart(method), *_seeds_apart(domain, method)]
+
+
+def _ends_apart(method: _Method) -> list[str]:
+    """Published fixed floors and ceilings that are not the means present, and PGRs that do not follow from them."""
+    found = []
+    for word, mean, key in (("floor", method.floor, "fixed_floor"), ("ceiling", method.ceiling, "fixed_ceiling")):
         stated = {v for r in method.runs if (v := getattr(r, key)) is not None}
         if any(abs(v - mean.mean) > CLOSE for v in stated):
             shown = ", ".join(f"{v:.4f}" for v in sorted(stated))
             found.append(f"published with the {word} {shown}; the mean of the {mean.seeds} present is {mean.mean:.4f}")
+    wrong = [r.seed for r in method.runs if not _follows(r)]
+    if wrong:
+        found.append(f"the published PGR of {_listed(wrong)} does not follow from its accuracies")
     return found
+
+
+def _follows(run: Run) -> bool:
+    """Whether the published PGR is that of the run's accuracy and fixed ends, rounding apart, if all are given."""
+    if run.pgr is None or run.transfer is None or run.fixed_floor is None or run.fixed_ceiling is None:
+        return True
+    gap = run.fixed_ceiling - run.fixed_floor
+    return abs(run.transfer - run.fixed_floor - run.pgr * gap) <= CLOSE * abs(gap) + CLOSE
+
+
+def _seeds_apart(domain: Domain, method: _Method) -> list[str]:
+    """Seeds without a floor or ceiling of their own, or whose run states another one than the baseline's file."""
+    found = []
+    for word, sweeps, key in (("floor", domain.floors, "weak"), ("ceiling", domain.ceilings, "strong")):
+        known: dict[int | None, set[float]] = {}
+        for run in (r for s in sweeps for r in s.runs):
+            known.setdefault(run.seed, set()).add(getattr(run, key))
+        if known and (lacking := [r.seed for r in method.runs if r.seed not in known]):
+            found.append(f"no {word} was measured with {_listed(lacking)}; the fixed one is a mean over other seeds")
+        apart = [r.seed for r in method.runs if not _agrees(getattr(r, key), known.get(r.seed, set()))]
+        if apart:
+            found.append(
+                f"the {word} that the runs of {_listed(apart)} state is not the one of the same seed's own file"
+            )
+    return found
+
+
+def _agrees(stated: float | None, known: set[float]) -> bool:
+    return stated is None or not known or any(v is not None and abs(v - stated) <= CLOSE for v in known)
+
+
+def _listed(seeds: Sequence[int | None]) -> str:
+    unique = sorted({str(s) for s in seeds})
+    return f"seed{'s' if len(unique) > 1 else ''} {', '.join(unique)}"
 
 
 def _once(notes: list[str], text: str) -> None:
