@@ -379,6 +379,9 @@ def test_a_page_is_made_of_the_json_alone(tmp_path: Path) -> None:
     path = write.write(made, tmp_path / "out")
     stored = json.loads((tmp_path / "out/results.json").read_text())
     assert page.render(stored) == path.read_text()
+    path.unlink()
+    assert write.show(stored, tmp_path / "out", "results") == path
+    assert page.render(stored) == path.read_text()
     text = path.read_text()
     for words in ("aarlab baselines", plan.problems[0].data_hash[:16], "Public seeds: 0 to 1", "What other does\\."):
         assert words.replace("\\.", ".") in text.replace("\\.", "."), words

@@ -18,7 +18,7 @@ import aarlab
 from aarlab import statistics
 from aarlab.baselines import claims
 from aarlab.baselines import measure as one
-from aarlab.baselines.cache import Outcome
+from aarlab.baselines.cache import Outcome, code
 from aarlab.baselines.harness import Measured
 from aarlab.baselines.plan import CEILING, REFERENCE, Entry, Plan
 from aarlab.problems.base import Problem
@@ -70,7 +70,7 @@ def table(plan: Plan, found: Measured) -> dict[str, Any]:
             "runs": sum(map(len, found.outcomes.values())), "measured_now": found.measured_now,
             "peak_mb": round(found.peak_mb),
         },
-        "methods": [vars(e.about) for e in plan.entries],
+        "methods": [{**vars(e.about), "code": code(e.source, plan.student.name)[:16]} for e in plan.entries],
         "problems": [_problem(plan, found, problem) for problem in plan.problems],
     }  # fmt: skip
 

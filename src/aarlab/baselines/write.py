@@ -1,9 +1,13 @@
-"""The table's files, and the table on a terminal."""
+"""The table's files, and the table on a terminal.
+
+python -m aarlab.baselines.write docs/results.json     page and plot again from the numbers, without measuring
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,16 @@ from aarlab.baselines import page
 
 def write(found: dict[str, Any], folder: Path) -> Path:
     """results.md, results.json and results.svg (results-lora for that student); gives the page's path."""
-    import vl_convert
-
     name = "results" if found["student_name"] == "probe" else f"results-{found['student_name']}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(_json(found), "utf-8")
+    return show(found, folder, name)
+
+
+def show(found: dict[str, Any], folder: Path, name: str) -> Path:
+    """The page and its plot; gives the page's path."""
+    import vl_convert
+
     drawing = page.chart(found)
     if drawing is not None:
         (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(drawing.to_dict(validate=False)), "utf-8")
@@ -52,3 +61,8 @@ def _line(row: dict[str, Any]) -> str:
 
 def _short(e: dict[str, float] | None) -> str:
     return "" if e is None else f"{e['mean']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"
+
+
+if __name__ == "__main__":
+    for file in map(Path, sys.argv[1:]):
+        print(show(json.loads(file.read_text("utf-8")), file.parent, file.stem))
