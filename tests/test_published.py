@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from aarlab.cli import app
 from aarlab.errors import InputError
 from aarlab.published.measure import Table, measure
 from aarlab.published.read import read
+from aarlab.published.show import print_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("AARLAB_PUBLISHED", ROOT.parent / "shared" / "published_results"))
@@ -189,6 +192,17 @@ def test_the_command_prints_a_table_and_json(tmp_path: Path) -> None:
     assert "0.200 ± 0.058" in shown.output
     found = json.loads(CliRunner().invoke(app, ["published", str(path), "--json"]).output)
     assert found[0]["rows"][0]["pgr"]["mean"] == pytest.approx(0.2)
+
+
+def test_a_narrow_terminal_gets_whole_numbers(tmp_path: Path) -> None:
+    """At 80 columns a domain is two tables, and nothing is cut short."""
+    out = Console(width=80, file=io.StringIO())
+    print_tables([table(condensed(tmp_path))], out)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("critic training ") == 2
+    assert "0.200 ± 0.058" in text
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
 
 BAD = {
