@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from aarlab.w2s.task import Ints
 
-POOL = 8
+POOL = 32
 """Steps whose items are sorted by length together: enough for hardly any padding, few enough for steps to differ."""
 
 

@@ -9,7 +9,7 @@ from aarlab.errors import InputError
 
 HEADS = ("auto", "label tokens", "likelihood", "scalar")
 SCHEDULES = ("linear", "constant")
-DTYPES = ("bfloat16", "float32")
+DTYPES = ("auto", "bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ class LoraConfig:
     frozen_blocks: int = 10
     """Lowest blocks that carry no adapter: their output is computed once per text and kept."""
     cache_bytes: int = 1 << 30
-    """Memory for that output; what does not fit lies in a temporary file. A text takes tokens x width x 2 bytes."""
+    """Memory for that output; what does not fit lies in a temporary file.
+    A text takes tokens x width x 4 bytes (bfloat16: 2)."""
     checkpointing: bool | None = None
     """Recompute activations instead of keeping them; None: on a GPU from a billion parameters."""
-    dtype: str = "bfloat16"
-    """Numbers of the model. What is trained is kept in float32 beside it."""
+    dtype: str = "auto"
+    """Numbers of the model: `bfloat16`, `float32`; `auto`: bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower
+    unless the processor multiplies matrices of it. What is trained is kept in float32 beside it."""
     micro_tokens: int = 1024
     """Padded tokens in one forward and backward pass; halved when memory runs out."""
     threads: int = 0

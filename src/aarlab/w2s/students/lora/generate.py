@@ -48,7 +48,7 @@ def _written(network: Network, ids: list[list[int]], tokens: int, seed: int) -> 
     longest, end = max(map(len, ids)), _end(network)
     padded = torch.tensor([[end] * (longest - len(i)) + i for i in ids], device=network.loaded.device)
     mask = torch.tensor([[0] * (longest - len(i)) + [1] * len(i) for i in ids], device=network.loaded.device)
-    with torch.no_grad(), torch.random.fork_rng():
+    with torch.no_grad(), torch.random.fork_rng(), network.between(0, network.depth):
         torch.manual_seed(seed)
         found = network.loaded.model.generate(
             input_ids=padded, attention_mask=mask, max_new_tokens=tokens, do_sample=True, temperature=TEMPERATURE,

@@ -1,6 +1,6 @@
 """How a model's states become log-odds of label 1. h: states after the last norm; E: the output layer's rows.
 
-    label tokens   z = h_last . (E[yes] - E[no])                           after the item, a question and its label words
+    label tokens   z = h_last . (E[yes] - E[no])                       after the item and a question
     likelihood     z = a * sum over the answer's tokens of log p + b       comparisons: a * (first - second)
     scalar         z = h_last . v + b                                      comparisons: (h_first - h_second) . v
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -73,6 +75,8 @@ def load(model: str, dtype: str, device: str, threads: int = 0) -> Loaded:
         torch.set_num_threads(threads)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     network, tokenizer = _tiny(torch, transformers) if model == "tiny" else _opened(transformers, model)
+    if dtype == "auto":
+        dtype = "float32" if where == "cpu" else "bfloat16"
     network = network.to(dtype=getattr(torch, dtype), device=where).eval().requires_grad_(False)
     return Loaded(network, tokenizer, torch.device(where))
 
@@ -89,10 +93,13 @@ def _opened(transformers: Any, model: str) -> tuple[Any, Any]:
 
 
 def _from(transformers: Any, place: str, model: str, **given: Any) -> tuple[Any, Any]:
-    dtype = {"dtype": "float32"} if "gguf_file" in given else {"dtype": "auto"}
+    file = "gguf_file" in given
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
-        return transformers.AutoModelForCausalLM.from_pretrained(place, **given, **dtype), tokenizer
+        # opening a GGUF file draws a bar that transformers' own switch does not reach
+        with redirect_stderr(io.StringIO()) if file else nullcontext():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
+            dtype = "float32" if file else "auto"
+            return transformers.AutoModelForCausalLM.from_pretrained(place, **given, dtype=dtype), tokenizer
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(

@@ -36,7 +36,7 @@ class Network:
         self.halved = 0  # how often memory ran out
         kinds = set(getattr(loaded.model.config, "layer_types", None) or ["full_attention"])
         if self.frozen and len(kinds) > 1:
-            raise InputError("this model mixes kinds of attention; its lower blocks cannot be kept: set frozen_blocks=0")
+            raise InputError("this model mixes kinds of attention, so no lower blocks can be kept: set frozen_blocks=0")
 
     def states(self, texts: Sequence[Encoded]) -> Any:
         """What the output layer reads, (texts, longest, width). Padded on the right, where causal attention never
@@ -74,29 +74,28 @@ class Network:
         waiting, found = passes(lengths, rows, self.budget), []
         while waiting:
             part = waiting.pop(0)
-            if (done := self.tried(lambda part=part: act(part), int(max(np.asarray(lengths)[part])), len(part))) is None:
-                waiting = passes(lengths, np.concatenate([part, *waiting]), self.budget)
-            else:
-                found.append((part, done[0]))
+            try:
+                found.append((part, act(part)))
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+            # outside the handler, whose error still holds the tensors of the failed pass
+            self._halve(int(np.asarray(lengths)[part].max()), len(part))
+            waiting = passes(lengths, np.concatenate([part, *waiting]), self.budget)
         return found
 
-    def tried(self, act: Callable[[], Any], longest: int, items: int) -> tuple[Any] | None:
-        """(act(),), or None after memory ran out and the budget was halved. longest: tokens of the longest of `items`."""
-        try:
-            return (act(),)
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        if items == 1 and self.budget <= longest:
+    def _halve(self, longest: int, items: int) -> None:
+        """After a pass of `items` items failed, the longest of `longest` tokens."""
+        if items == 1:
             raise InputError(
                 f"memory does not hold one item of {longest} tokens; shorten the context, set checkpointing=True, or "
                 "take a smaller model"
-            ) from None
-        self.budget = max(1, min(self.budget, longest * items) // 2)
+            )
+        self.budget = min(self.budget, longest * items) // 2
         self.halved += 1
         if self.loaded.device.type == "cuda":
             torch.cuda.empty_cache()
-        return None
 
     @contextmanager
     def worn(self, head: Floats, seed: int = 0, training: bool = False) -> Iterator[Worn]:
@@ -129,12 +128,18 @@ class Network:
         )  # fmt: skip
 
     def _run(self, low: int, high: int, normed: bool = True, **given: Any) -> Any:
+        with self.between(low, high, normed):
+            return self.body(**given, use_cache=False).last_hidden_state
+
+    @contextmanager
+    def between(self, low: int, high: int, normed: bool = True) -> Iterator[None]:
+        """The model has only those blocks, for as long as the block runs."""
         layers, norm = self.body.layers, self.body.norm
         self.body.layers = layers[low:high]
         if not normed:
             self.body.norm = nn.Identity()
         try:
-            return self.body(**given, use_cache=False).last_hidden_state
+            yield
         finally:
             self.body.layers, self.body.norm = layers, norm
 
@@ -152,19 +157,23 @@ class Network:
         """Whether training recomputes activations."""
         if self.config.checkpointing is not None:
             return self.config.checkpointing
-        return self.loaded.device.type == "cuda" and self.loaded.model.num_parameters() >= LARGE
+        return bool(self.loaded.device.type == "cuda" and self.loaded.model.num_parameters() >= LARGE)
 
     def _checkpoint(self, on: bool) -> None:
         if not self.checkpointing:
             return
+        model = self.loaded.model
+        name = (
+            "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
+        )  # before transformers 5
         if on:
-            self.loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+            getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
         else:
-            self.loaded.model.gradient_checkpointing_disable()
+            getattr(model, f"{name}_checkpointing_disable")()
 
 
 class Worn:
-    """All that training moves: the adapters' tensors, then the head's numbers, read and written as one float32 vector."""
+    """All that training moves, the adapters' tensors and then the head's numbers, as one float32 vector."""
 
     def __init__(self, adapters: list[Any], head: Floats, device: Any) -> None:
         self.head = torch.tensor(head, dtype=torch.float32, device=device, requires_grad=True)

@@ -47,7 +47,7 @@ class Prompter:
     def labelled(
         self, passages: Sequence[Passage], paired: bool, shown: Sequence[tuple[Passage, bool]] = ()
     ) -> list[tuple[Encoded, ...]]:
-        """Per item one text after which a label token follows; `shown`: items that stand before it with their labels."""
+        """Per item one text after which a label token follows; `shown`: items before it, with labels."""
         examples = "".join(self._example(parts, label, paired) for parts, label in shown)
         return [(self._asked(examples, parts, paired),) for parts in passages]
 
@@ -94,9 +94,7 @@ class Prompter:
         )
         return text
 
-    def _encode(
-        self, text: str, answer: int, kept: int, tail: int = 0, after: Sequence[int] = ()
-    ) -> Encoded:
+    def _encode(self, text: str, answer: int, kept: int, tail: int = 0, after: Sequence[int] = ()) -> Encoded:
         """Characters: the answer begins at `answer`; the first `kept` and the last `tail` are never cut. `after`: token
         ids appended. Cuts from the left of what lies between."""
         found = self.tokenizer(text, return_offsets_mapping=True, add_special_tokens=not self.chat)

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from aarlab.errors import InputError
+from aarlab.errors import InputError, NotApplicable
 from aarlab.w2s.heads import checked, expit
 from aarlab.w2s.students.base import Head, Moving
 from aarlab.w2s.students.lora import models
@@ -64,7 +65,8 @@ class LoraStudent:
 
     config: settings, or the name of a model. checkpoints: a folder; a training that was stopped goes on from there and
     one that has finished is read back. progress: called as progress(what, done, total) in tokens. share: of the
-    model's blocks that run (see `smaller`). Raises InputError without the [train] extra.
+    model's blocks that run (see `smaller`). voice: an adapter it writes with (see `reinforce`). Raises InputError
+    without the [train] extra.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class LoraStudent:
         checkpoints: str | Path | None = None,
         progress: Progress | None = None,
         share: float = 1.0,
+        voice: dict[str, Any] | None = None,
     ) -> None:
         if not 0 < share <= 1:
             raise InputError(f"share is {share}; a student runs more than 0 and at most all of its model's blocks")
         models.libraries()
         self.config = configuration(config) if isinstance(config, str) else config
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
-        self.progress, self.share = progress, share
+        self.progress, self.share, self.voice = progress, share, voice
         self.cut: dict[bytes, int] = {}  # tokens left out of each text that was too long
         self._features: dict[tuple[bytes, str], Floats] = {}
 
@@ -120,8 +123,8 @@ class LoraStudent:
         return len(self.cut)
 
     def features(self, items: Items, layer: str) -> Floats:
-        """The untrained model's states, float32 (n, width): `m20` is the mean over the answer after 20 blocks, `l20` the
-        last token. Of a comparison the first minus the second. Remembered per item."""
+        """The untrained model's states, float32 (n, width): `m20` is the mean over the answer after 20 blocks, `l20`
+        the last token. Of a comparison the first minus the second. Remembered per item."""
         if layer[:1] not in ("m", "l") or not layer[1:].isdigit() or not 0 < int(layer[1:]) <= self.network.depth:
             raise KeyError(f"no layer {layer!r}; this student has {', '.join(self.layers)}")
         encoded = self._encoded(items, "likelihood")
@@ -183,14 +186,21 @@ class LoraStudent:
         """The same model with its upper blocks left out: an early exit at that share of its depth."""
         if not 0 < share <= 1:
             raise InputError(f"share is {share}; a smaller student has between 0 and 1 of the capacity")
-        return self._like(self.config, share * self.share)
+        return LoraStudent(
+            self.config,
+            checkpoints=self.checkpoints,
+            progress=self.progress,
+            share=share * self.share,
+            voice=self.voice,
+        )
 
     def views(self) -> list[LoraStudent]:
         """Two depths of one model: two thirds of the blocks, and all."""
         return [self.smaller(2 / 3), self]
 
     def generate(self, prompts: Sequence[str], tokens: int, seed: int = 0) -> list[str]:
-        """Text of at most `tokens` tokens that the untrained model writes after each prompt, sampled."""
+        """Text of at most `tokens` tokens that the model writes after each prompt, sampled: untrained, or as it was
+        reinforced."""
         if tokens < 1:
             raise InputError(f"tokens is {tokens}; at least 1 must be written")
         written = [self._prompter.written(prompt) for prompt in prompts]
@@ -198,14 +208,49 @@ class LoraStudent:
             return []
         writing = _module("generate")
         place = models.locate(self.config.model)
-        if writing.can_vllm(self.network) and (isinstance(place, str) or place.is_dir()):
+        plain = self.voice is None and self.share == 1 and (isinstance(place, str) or place.is_dir())
+        if plain and writing.can_vllm(self.network):
             found: list[str] = writing.generate_vllm(str(place), written, tokens, seed, self.config.context)
             return found
-        texts: list[str] = writing.generate(self.network, written, tokens, seed, self.config.context)
+        with self._speaking():
+            texts: list[str] = writing.generate(self.network, written, tokens, seed, self.config.context)
         return texts
 
-    def _like(self, config: LoraConfig, share: float) -> LoraStudent:
-        return LoraStudent(config, checkpoints=self.checkpoints, progress=self.progress, share=share)
+    def _speaking(self) -> AbstractContextManager[Any]:
+        if self.voice is None:
+            return nullcontext()
+        found: AbstractContextManager[Any] = _module("grpo").wearing(self.model, self._voice(), self.voice)
+        return found
+
+    def reinforce(
+        self,
+        prompts: Sequence[str],
+        reward: Reward,
+        seed: int = 0,
+        settings: Reinforcement | None = None,
+        progress: Progress | None = None,
+    ) -> Reinforced:
+        """Train an adapter so that texts of high reward become likelier; this student itself stays as it is.
+
+        Raises NotApplicable for a student that was reinforced before or runs only a part of its blocks.
+        """
+        if self.voice is not None or self.share < 1:
+            raise NotApplicable("only a whole, untrained student can be reinforced; start from that one")
+        written = [self._prompter.written(prompt) for prompt in prompts]
+        tuned = _module("grpo").optimise(
+            self.model, self.tokenizer, self._voice(), written, reward, settings or Reinforcement(), seed, progress
+        )
+        return Reinforced(self._like(1.0, tuned.state), tuned.rewards, tuned.lengths)
+
+    def _like(self, share: float, voice: dict[str, Any] | None) -> LoraStudent:
+        return LoraStudent(self.config, checkpoints=self.checkpoints, progress=self.progress, share=share, voice=voice)
+
+    def _voice(self) -> Any:
+        """The peft configuration of an adapter for writing: on every block, whatever is frozen otherwise."""
+        peft = models.libraries()[2]
+        return peft.LoraConfig(
+            r=self.config.rank, lora_alpha=self.config.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
 
     def _kind(self, paired: bool) -> str:
         if self.config.head != "auto":

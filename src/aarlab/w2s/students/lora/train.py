@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch.nn import functional
 
 from aarlab.w2s.students.base import Moving
-from aarlab.w2s.students.lora.batches import passes, steps
+from aarlab.w2s.students.lora.batches import steps
 from aarlab.w2s.students.lora.heads import Item, Reader
 from aarlab.w2s.students.lora.network import Network, Worn
 from aarlab.w2s.task import Floats, Ints
@@ -41,9 +42,9 @@ class Job:
     rate: float  # the highest
     moving: Moving | None = None
 
-    @property
+    @cached_property
     def lengths(self) -> list[int]:
-        """Padded tokens of each item."""
+        """Tokens that each item takes."""
         return lengths(self.items)
 
 
@@ -60,7 +61,7 @@ def train(
 
     file: checkpoints go there and are gone on from, also that of a training that has finished.
     """
-    with network.worn(head, job.seed, training=True) as worn:
+    with torch.random.fork_rng(), network.worn(head, job.seed, training=True) as worn:
         if start is not None:
             worn.write(torch.from_numpy(start).to(network.loaded.device))
         values = worn.read()
@@ -97,24 +98,19 @@ def _loop(
 
 def _gradient(network: Network, reader: Reader, job: Job, worn: Worn, rows: Ints, step: int) -> Any:
     """The gradient (d,) of one step, in as many passes as memory needs."""
-    lengths, total = job.lengths, None
-    waiting = passes(lengths, rows, network.budget)
     torch.manual_seed(job.seed * 1_000_003 + step)  # dropout alone draws from it
-    while waiting:
-        part = waiting.pop(0)
-        longest = max(lengths[i] for i in part)
-        if network.tried(lambda part=part: _pass(network, reader, job, worn, part, len(rows), step), longest, len(part)):
-            gradient = worn.gradient()
-            total = gradient if total is None else total + gradient
-        else:
-            worn.forget()
-            waiting = passes(lengths, np.concatenate([part, *waiting]), network.budget)
+    total = torch.zeros(sum(worn.sizes), device=network.loaded.device)
+
+    def one(part: Ints) -> None:
+        worn.forget()  # what a failed pass may have left
+        _pass(network, reader, job, worn, part, len(rows), step)
+        total.add_(worn.gradient())
+
+    network.visit(job.lengths, rows, one)
     return total
 
 
-def _pass(
-    network: Network, reader: Reader, job: Job, worn: Worn, part: Ints, size: int, step: int
-) -> None:
+def _pass(network: Network, reader: Reader, job: Job, worn: Worn, part: Ints, size: int, step: int) -> None:
     z = reader.logits(network, [job.items[i] for i in part], worn.head)
     targets = job.targets[part]
     if job.moving is not None:
