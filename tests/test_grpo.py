@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from aarlab.errors import InputError
-from aarlab.w2s.students.reinforcement import Reinforcement
-from aarlab.w2s.task import Ints
+from aarlab.w2s import critic, toy
+from aarlab.w2s.methods import critic_training
+from aarlab.w2s.students.reinforcement import Reinforcement, Writer
+from aarlab.w2s.task import Floats, Ints, Items
 
 pytestmark = pytest.mark.train
 
@@ -23,23 +26,11 @@ SHORT = Reinforcement(steps=2, prompts=2, group=2, tokens=4, rate=1e-3, kl=0.0, 
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[Any, Any]:
-    """A random two-block Llama that reads bytes, wide enough in its output layer to prefer one of them."""
-    import tokenizers
-    import transformers
+    """The shipped random two-block model, which reads bytes."""
+    from aarlab.w2s.students.lora import models
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    bytes_ = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate([*alphabet, "<end>"])}, []))
-    bytes_.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = tokenizers.decoders.ByteLevel()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bytes_, eos_token="<end>", pad_token="<end>")
-    end = tokenizer.eos_token_id
-    config = transformers.LlamaConfig(
-        vocab_size=257, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=512, eos_token_id=end, pad_token_id=end, bos_token_id=None, initializer_range=0.15,
-    )  # fmt: skip
-    return transformers.LlamaForCausalLM(config).eval(), tokenizer
+    loaded = models.load("tiny", "float32", "cpu", 1)
+    return loaded.model, loaded.tokenizer
 
 
 def adapter() -> Any:
@@ -77,7 +68,7 @@ def test_reward_rises_where_it_can_and_the_model_stays_as_it_was(tiny: tuple[Any
         assert written(model, tokenizer).count("e") > 5
     assert written(model, tokenizer) == wrote
     assert {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])} == set()
-    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
 def test_every_text_is_rewarded_with_the_prompt_it_answers(tiny: tuple[Any, Any]) -> None:
@@ -128,3 +119,80 @@ def test_no_prompts_are_refused(tiny: tuple[Any, Any]) -> None:
 
     with pytest.raises(InputError, match="no prompts"):
         grpo.optimise(*tiny, adapter(), [], share_of_e, SHORT)
+
+
+def test_a_prompt_too_long_for_the_model_loses_its_beginning(tiny: tuple[Any, Any]) -> None:
+    """What the critic is asked at the end of the prompt is kept; texts as long as the model reads are refused."""
+    from aarlab.w2s.students.lora import grpo
+
+    assert grpo._fitted(tiny[1], ["x" * 900 + "end", "short"], 100) == ["x" * 97 + "end", "short"]
+    with pytest.raises(InputError, match="set fewer tokens"):
+        grpo.optimise(*tiny, adapter(), PROMPTS, share_of_e, replace(SHORT, tokens=1024))
+
+
+def test_a_teacher_of_the_same_model_may_judge_while_the_critic_learns() -> None:
+    """Its opinion inside a reward is its opinion outside: the critic's adapter is not on the weights they share."""
+    from aarlab.w2s.students.lora import LoraStudent
+    from aarlab.w2s.students.lora.teacher import LoraTeacher
+
+    student = LoraStudent("tiny")
+    items = toy.make(groups=10).view(0).train[:6]
+    notes = [f"Critique: {word}" for word in ("bad", "good", "", "bad", "good", "")]
+    with pytest.raises(InputError, match="learnt nothing yet"):
+        LoraTeacher(student).predict(items)
+    teacher = LoraTeacher(student.smaller(0.5)).learn(items, [1, 0, 1, 1, 0, 0], notes)
+    outside, inside = teacher.predict(items, notes), []
+
+    def reward(rows: Ints, texts: Sequence[str]) -> list[float]:
+        inside.append(teacher.predict(items, notes))
+        return share_of_e(rows, texts)
+
+    student.reinforce(PROMPTS, reward, 0, replace(SHORT, rate=0.05))
+    assert len(inside) == SHORT.steps
+    for found in inside:
+        np.testing.assert_allclose(found, outside, atol=1e-6)
+    assert np.abs(outside - teacher.predict(items)).max() > 1e-4
+
+
+class HeardByTeacher:
+    """An attentive teacher that counts how many items it was asked about with a critique."""
+
+    def __init__(self) -> None:
+        self.teacher, self.asked = toy.AttentiveTeacher("e", enough=8), 0
+
+    def predict(self, items: Items, notes: Sequence[str] | None = None) -> Floats:
+        self.asked += 0 if notes is None else len(items)
+        return self.teacher.predict(items, notes)
+
+
+def test_a_critic_learns_to_help_the_toy_teacher() -> None:
+    """Through the whole chain on the tiny student: the reward rises, and the teacher's new labels are much better."""
+    from aarlab.w2s.students.lora import LoraStudent
+
+    student = LoraStudent("tiny")
+    assert isinstance(student, Writer)
+    open_task = toy.make(groups=60)
+    task = critic.with_teacher(open_task, 0, toy.AttentiveTeacher("e", enough=8), 0.1, student)
+    own = len(task.extras["own_items"])  # every step sees all of them, so that its mean is comparable
+    settings = Reinforcement(steps=9, prompts=own, group=8, tokens=12, rate=4e-2, kl=0.01, micro=8 * own)
+    lesson = critic.lesson(task, settings)
+    found = student.reinforce(lesson.prompts, lesson.reward, 0, settings)
+    assert found.rewards[-3:].mean() > 1.6 * found.rewards[:2].mean()
+    truth = dict(zip(open_task.inputs.texts or (), open_task.labels > 0, strict=True))
+    right = np.array([truth[text] for text in task.train.texts])
+    helped = critic.relabelled(lesson.teacher, task.train, critic.write(found.writer, task.train, settings.tokens, 2))
+    assert ((helped > 0.5) == right).mean() > ((task.weak_labels > 0.5) == right).mean() + 0.15
+
+
+@pytest.mark.parametrize(("kind", "own"), [("math", 0.3), ("pref", 0.0)])
+def test_critic_training_runs_on_the_tiny_student(kind: str, own: float) -> None:
+    """Both rewards, single answers and comparisons: probabilities of the right shape, and the teacher was asked."""
+    from aarlab.w2s.students.lora import LoraStudent
+
+    teacher = HeardByTeacher()
+    task = critic.with_teacher(toy.make(kind, groups=12), 0, teacher, own, LoraStudent("tiny"))
+    task = replace(task, extras={**task.extras, "reinforcement": SHORT})
+    found = np.asarray(critic_training.run(task, 0))
+    assert found.shape == (len(task.test),)
+    assert ((found > 0) & (found < 1)).all()
+    assert teacher.asked == SHORT.steps * SHORT.texts + critic_training.COPIES * len(task.train)
