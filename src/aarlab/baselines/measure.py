@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aarlab.baselines.cache import Outcome
 from aarlab.problems.measure import Truth
+from aarlab.problems.withheld import restored
 from aarlab.w2s.draw import draw
 from aarlab.w2s.open_task import OpenTask, checked_output, load_run
 from aarlab.w2s.task import Floats, Ints, Layer, TaskInputs, W2STask
@@ -40,9 +41,12 @@ def dense(inputs: TaskInputs) -> TaskInputs:
     return replace(inputs, layers=layers)
 
 
-def load(folder: Path, task: str, items: int = 0) -> Truth:
-    """A task's three files; with `items`, only so many of its items, train and test, in whole groups."""
+def load(folder: Path, task: str, items: int = 0, reading: bool = False) -> Truth:
+    """A task's three files; with `items`, only so many of its items, train and test, in whole groups. reading: the
+    student needs the texts, also those that a pack may not ship."""
     truth = Truth.load(folder, task)
+    if reading:
+        truth.inputs = restored(truth.inputs, truth.labels)
     if 0 < items < len(truth.labels):
         whole = OpenTask(truth.inputs, truth.weak, truth.labels, truth.is_test)
         part = whole.part(items / len(truth.labels))

@@ -160,7 +160,8 @@ def _work(connection: Connection, choice: StudentChoice) -> None:
             job: Job = connection.recv()
             try:
                 if kept != (job.folder, job.task):
-                    kept, truth = (job.folder, job.task), measure.load(job.folder, job.task, choice.items)
+                    kept = (job.folder, job.task)
+                    truth = measure.load(job.folder, job.task, choice.items, choice.reads)
                 assert truth is not None
                 for outcome in measure.outcomes(truth, job.source, job.seeds, student):
                     connection.send(outcome)

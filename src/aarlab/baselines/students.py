@@ -28,6 +28,11 @@ class StudentChoice:
         """Whether the packs' floor and ceiling hold for it: they were measured with the probe on all items."""
         return self.name == "probe" and not self.items
 
+    @property
+    def reads(self) -> bool:
+        """Whether it needs the items' texts."""
+        return self.name == "lora"
+
     def flags(self) -> list[str]:
         """The flags that choose it."""
         if self.name == "probe":

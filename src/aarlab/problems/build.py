@@ -172,7 +172,7 @@ class _Builder:
     def task(self, draft: Draft, drafts: list[Draft], out: Path) -> base.TaskCard:
         if isinstance(self.read, Reader):
             self.read.task = draft.name
-        keep = self._shipped_items(draft)
+        keep = shipped_items(draft, self.seed)
         rows = self._rows(draft, keep)
         found = self._student_features(draft, rows)
         inputs = self._inputs(draft, keep, rows, found)
@@ -193,11 +193,6 @@ class _Builder:
             licence=self.spec.licence,
         )
 
-    def _shipped_items(self, draft: Draft) -> NDArray[np.int64]:
-        """Train and test items in an order that says nothing about how they were made."""
-        rng = np.random.default_rng([self.seed, 1])
-        return rng.permutation(np.flatnonzero(draft.split != TEACHER))
-
     def _rows(self, draft: Draft, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """The feature rows that `items` need, shuffled where they are not the items themselves."""
         if draft.pairs is None:
@@ -209,7 +204,7 @@ class _Builder:
         if self.spec.logprob is not None:
             layers["logprob"] = pack.exact(self.spec.logprob(found))
         opinion = np.asarray(self.spec.zero_shot(found), np.float32)
-        shown = _texts(draft, keep) if draft.ship_texts or self.with_texts else None
+        shown, passages = item_texts(draft, keep) if draft.ship_texts or self.with_texts else (None, None)
         pairs = None
         if draft.pairs is not None:
             place = np.zeros(len(draft.rows), np.int64)
@@ -227,7 +222,7 @@ class _Builder:
             pairs=pairs,
             texts=shown,
             answers=None if draft.answers is None else tuple(draft.answers[i] for i in keep),
-            passages=None if shown is None else _passages(draft, keep, shown),
+            passages=passages,
         )
 
     def _student_features(self, draft: Draft, rows: NDArray[np.int64]) -> Arrays:
@@ -274,20 +269,22 @@ def _pick(values: tuple[str, ...] | None, rows: NDArray[np.int64]) -> tuple[str,
     return None if values is None else tuple(values[i] for i in rows)
 
 
-def _texts(draft: Draft, keep: NDArray[np.int64]) -> tuple[str, ...]:
+def shipped_items(draft: Draft, seed: int) -> NDArray[np.int64]:
+    """Train and test items in an order that says nothing about how they were made."""
+    return np.random.default_rng([seed, 1]).permutation(np.flatnonzero(draft.split != TEACHER))
+
+
+def item_texts(draft: Draft, keep: NDArray[np.int64]) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...] | None]:
+    """The texts of some items, and their parts; None for the parts where every text tells them itself."""
+    paired = draft.pairs is not None
     if draft.passages is not None:
-        return tuple(texts.whole(draft.passages[i], draft.pairs is not None) for i in keep)
-    if draft.pairs is None:
-        return tuple(draft.rows[i] for i in keep)
-    return tuple(f"A: {draft.rows[a]}\nB: {draft.rows[b]}" for a, b in draft.pairs[keep])
-
-
-def _passages(draft: Draft, keep: NDArray[np.int64], shown: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:
-    """The parts of the items' texts where a text does not tell them itself; None where all do."""
-    if draft.passages is None:
-        return None
-    parts = tuple(draft.passages[i] for i in keep)
-    return None if all(map(partial(_tells, draft.pairs is not None), shown, parts)) else parts
+        parts = tuple(draft.passages[i] for i in keep)
+    elif draft.pairs is not None:
+        parts = tuple(("", draft.rows[a], draft.rows[b]) for a, b in draft.pairs[keep])
+    else:
+        return tuple(draft.rows[i] for i in keep), None
+    shown = tuple(texts.whole(p, paired) for p in parts)
+    return shown, None if all(map(partial(_tells, paired), shown, parts)) else parts
 
 
 def _tells(paired: bool, text: str, parts: tuple[str, ...]) -> bool:

@@ -19,8 +19,8 @@ Moving = Callable[[Floats, Ints, float], Floats]
 logits: (b,) the student's present log-odds of label 1; rows: (b,) which of the items given to `fit` they belong to;
 progress: share of the training done, 0 to 1. The student descends cross-entropy with these targets held fixed, so
 its gradient in the log-odds is p - target. Any loss with gradient g in the log-odds is therefore the target p - g,
-which may leave [0, 1] a little: that is how the confidence losses and reverse KL divergence are written. Its curvature must
-be no larger than that of cross-entropy, or the probe's steps overshoot.
+which may leave [0, 1] a little: that is how the confidence losses and reverse KL divergence are written. Its curvature
+must be no larger than that of cross-entropy, or the probe's steps overshoot.
 """
 
 
