@@ -247,10 +247,10 @@ def planned(world: World, trials: int, draws: int = DRAWS) -> tuple[float, float
 
 def page(trials: int = TRIALS, say: Callable[[str], None] = lambda _: None) -> str:
     """All tables, as Markdown."""
-    few = max(1, trials // 4)
+    few, error = max(1, trials // 4), 100 * math.sqrt(0.95 * 0.05 / trials)
     return "\n\n".join(
         (
-            f"{trials:,} trials a cell (standard error {50 / math.sqrt(trials):.1f} points at 95 %), seed {SEED}.",
+            f"{trials:,} trials a cell (standard error {error:.1f} points), seed {SEED}.",
             _coverage_table(WORLDS, trials, say),
             "Too little data, nothing promised:",
             _coverage_table(LIMITS, trials, say),
