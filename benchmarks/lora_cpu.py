@@ -5,11 +5,11 @@
 All three fine-tune the same model in the same numbers (float32) with the same adapters' rank, rate, schedule, items
 per step and number of steps, on the same texts with hard labels:
 
-    (a) transformers' Trainer and peft's get_peft_model as users write them: items drawn at random, padded to the longest
-        of the batch, the label word after each item as the only target (all others -100), so that logits and loss are
-        computed at all positions; adapters on all blocks.
-    (b) the LoRA student, grouped: the same label-token task, items grouped by length, the two label words' logits read at
-        the last position alone; adapters on all blocks.
+    (a) transformers' Trainer and peft's get_peft_model as users write them: items drawn at random, padded to the
+        longest of the batch, the label word after each item as the only target (all others -100), so that logits and
+        loss are computed at all positions; adapters on all blocks.
+    (b) the LoRA student, grouped: the same label-token task, items grouped by length, the two label words' logits read
+        at the last position alone; adapters on all blocks.
     (c) as (b), with the lower third of the blocks frozen and their output kept. Its adapters sit on two thirds of the
         blocks, so it trains fewer parameters. Computing what is kept is counted on its own: it is paid once per text,
         not per epoch, seed or method.
@@ -59,8 +59,8 @@ def main() -> None:
 def student(model: str, steps: int, items: int, frozen: int) -> LoraStudent:
     """The LoRA student with exactly that many steps."""
     config = configuration(
-        model, head="label tokens", rank=RANK, alpha=ALPHA, learning_rate=RATE, batch=BATCH, epochs=steps * BATCH / items,
-        frozen_blocks=frozen, threads=1, dtype="float32", device="cpu", warm_up=0.0,
+        model, head="label tokens", rank=RANK, alpha=ALPHA, learning_rate=RATE, batch=BATCH,
+        epochs=steps * BATCH / items, frozen_blocks=frozen, threads=1, dtype="float32", device="cpu", warm_up=0.0,
     )  # fmt: skip
     return LoraStudent(config)
 

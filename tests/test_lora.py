@@ -309,7 +309,7 @@ def test_a_text_too_long_loses_the_beginning_of_its_question(chat: bool, paired:
     assert full.endswith(text[-60:])
     assert "end." in text
     with pytest.raises(InputError, match="give more"):
-        tiny("label tokens", chat=chat, context=12)._prompter.labelled([passage], paired)
+        tiny("label tokens", chat=chat, context=8)._prompter.labelled([passage], paired)
 
 
 def test_a_likelihood_keeps_the_end_of_the_answer_and_says_how_many_were_cut() -> None:

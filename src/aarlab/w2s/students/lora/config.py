@@ -50,8 +50,8 @@ class LoraConfig:
     checkpointing: bool | None = None
     """Recompute activations instead of keeping them; None: on a GPU from a billion parameters."""
     dtype: str = "auto"
-    """Numbers of the model: `bfloat16`, `float32`; `auto`: bfloat16 on a GPU, float32 on a CPU, where bfloat16 is slower
-    unless the processor multiplies matrices of it. What is trained is kept in float32 beside it."""
+    """Numbers of the model: `bfloat16`, `float32`; `auto`: bfloat16 on a GPU, float32 on a CPU, where bfloat16 is
+    slower unless the processor multiplies matrices of it. What is trained is kept in float32 beside it."""
     micro_tokens: int = 1024
     """Padded tokens in one forward and backward pass; halved when memory runs out."""
     threads: int = 0

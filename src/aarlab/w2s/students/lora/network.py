@@ -163,9 +163,8 @@ class Network:
         if not self.checkpointing:
             return
         model = self.loaded.model
-        name = (
-            "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"
-        )  # before transformers 5
+        new = hasattr(model, "activation_checkpointing_enable")  # transformers 5 renames it
+        name = "activation" if new else "gradient"
         if on:
             getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
         else:

@@ -101,7 +101,7 @@ class Prompter:
         ends = np.array([end for _, end in found["offset_mapping"]], np.int64)
         head, last = int((ends <= kept).sum()) if kept else 0, int((ends > len(text) - tail).sum()) if tail else 1
         room = self.context - head - len(after)
-        if room < max(last, 2):
+        if room <= last:
             raise InputError(
                 f"context is {self.context} tokens; what frames an item takes {head + last + len(after)} and the item "
                 "must have room too: give more"
