@@ -222,6 +222,15 @@ def test_without_own_labels_the_critic_is_taught_on_the_train_items() -> None:
     assert set(found.tolist()) <= {0.0, 1.0}
 
 
+def test_objection_may_use_a_teacher_that_learnt_to_read_from_its_own_labels() -> None:
+    """As in the study: true labels teach the teacher which critiques to believe, and the reward sees none."""
+    task = task_of(teacher=ReadingTeacher())
+    lesson = critic.by_objection(task, SHORT)
+    assert isinstance(lesson.teacher, ReadingTeacher)
+    assert lesson.teacher.learnt == set(task.extras["own_items"].ids)
+    assert lesson.prompts == critic.prompts(task.train)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_relabelling_averages_over_critiques(kind: str) -> None:
     """Two copies of which one helps give the mean of both judgements."""

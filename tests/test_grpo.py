@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,6 +116,15 @@ def test_a_reward_must_be_one_finite_number_per_text(tiny: tuple[Any, Any], bad:
     assert type(tiny[0].model.layers[0].self_attn.q_proj) is torch.nn.Linear
 
 
+def test_a_missing_package_is_named_with_its_remedy(tiny: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence with the install command."""
+    from aarlab.w2s.students.lora import grpo
+
+    monkeypatch.setitem(sys.modules, "trl", None)
+    with pytest.raises(InputError, match=r"'trl'.*pip install 'aarlab\[train\]'"):
+        grpo.optimise(*tiny, adapter(), PROMPTS, share_of_e, SHORT)
+
+
 def test_no_prompts_are_refused(tiny: tuple[Any, Any]) -> None:
     """Before anything is loaded."""
     from aarlab.w2s.students.lora import grpo
@@ -196,3 +208,14 @@ def test_critic_training_runs_on_the_tiny_student(kind: str, own: float) -> None
     assert found.shape == (len(task.test),)
     assert ((found > 0) & (found < 1)).all()
     assert teacher.asked == SHORT.steps * SHORT.texts + critic_training.COPIES * len(task.train)
+
+
+def test_the_example_runs() -> None:
+    """examples/critic_training.py works as written, with fewer steps: a reward per step, and what it did for whom."""
+    example = Path(__file__).parents[1] / "examples" / "critic_training.py"
+    call = [sys.executable, str(example), "--steps", "2"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "reinforcement 2/2" in done.stdout
+    assert "with the trained critic's" in done.stdout
+    assert "helped labels" in done.stdout
