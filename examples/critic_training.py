@@ -41,7 +41,7 @@ elif chosen.pair == "smollm2":
     open_task = OpenTask.load(chosen.problem).part(chosen.part or 0.1)
     student = LoraStudent("smollm2-135m")
     teacher = LoraTeacher(student.smaller(1 / 3))
-    settings = Reinforcement(steps=10, prompts=4, group=4, tokens=24, rate=2e-4, kl=0.0)
+    settings = Reinforcement(steps=10, prompts=4, group=4, tokens=24, rate=1e-3, kl=0.0)
 else:
     open_task = OpenTask.load(chosen.problem).part(chosen.part or 1.0)
     student = LoraStudent(configuration("qwen3-4b-base", context=2048))

@@ -73,7 +73,8 @@ def optimise(
             trainer.train()
     finally:
         _frozen_as_before(model, trained)
-    state = {name: value.detach().clone() for name, value in _peft().get_peft_model_state_dict(trainer.model).items()}
+    found = _peft().get_peft_model_state_dict(trainer.model, save_embedding_layers=False)
+    state = {name: value.detach().clone() for name, value in found.items()}
     return Tuned(state, np.array(curve["reward"], np.float32), np.array(curve["completions/mean_length"], np.float32))
 
 
