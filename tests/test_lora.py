@@ -285,6 +285,30 @@ def test_how_texts_are_grouped_changes_no_opinion(math: Any) -> None:
     assert np.allclose(many.logits(task.test), one.logits(task.test), atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_fused_adapters_compute_what_pefts_own_do(bias: bool) -> None:
+    """Outputs and all gradients, also at another precision."""
+    import peft
+
+    from aarlab.w2s.students.lora.adapters import fuse
+
+    torch.manual_seed(0)
+    for dtype, near in ((torch.float64, 1e-9), (torch.bfloat16, 0.1)):
+        body = torch.nn.ModuleDict({"one": torch.nn.Linear(24, 40, bias=bias)}).to(dtype).requires_grad_(False)
+        config = peft.LoraConfig(r=4, lora_alpha=12, target_modules=["one"], init_lora_weights=False)
+        dressed = peft.LoraModel(body, config, "default").train()
+        trained = [p.to(dtype) for p in dressed.parameters() if p.requires_grad]
+        given = torch.randn(3, 5, 24, dtype=dtype, requires_grad=True)
+        found = []
+        for _ in range(2):
+            out = body["one"](given)
+            assert out.shape == (3, 5, 40)
+            found.append([out, *torch.autograd.grad((out**2).mean(), [given, *trained])])
+            fuse(dressed)
+        for theirs, ours in zip(*found, strict=True):
+            assert torch.allclose(theirs, ours, atol=near, rtol=near)
+
+
 def test_gradient_checkpointing_changes_nothing(math: Any) -> None:
     """Recomputed activations give the same training, and the model forgets the setting."""
     task, y, _ = math

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from aarlab.errors import InputError
+from aarlab.w2s.students.lora.adapters import fuse
 from aarlab.w2s.students.lora.batches import passes
 from aarlab.w2s.students.lora.config import LoraConfig
 from aarlab.w2s.students.lora.models import Loaded
@@ -104,6 +105,8 @@ class Network:
             torch.manual_seed(seed)
             dressed = peft.LoraModel(self.body, self.adapter(), "default")
         try:
+            if not self.config.dropout:
+                fuse(dressed)
             dressed.train(training)
             self._checkpoint(training)
             yield Worn([p for p in dressed.parameters() if p.requires_grad], head, self.loaded.device)
