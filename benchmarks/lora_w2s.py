@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from aarlab.errors import InputError
 from aarlab.statistics import estimate_accuracy, estimate_pgr
 from aarlab.w2s.open_task import OpenTask
 from aarlab.w2s.students.lora import LoraStudent, configuration
@@ -57,10 +58,8 @@ def main() -> None:
             "accuracy": float(correct.mean()), "seconds": round(seconds, 1), "correct": "".join(map(str, 1 * correct)),
         }  # fmt: skip
         saved(given.out, done)
-        left = (len(todo) - number - 1) * seconds
-        print(
-            f"\rseed {seed} {target:5} {correct.mean():.3f}  {seconds:.0f} CPU s, {left / 60:.0f} min left", flush=True
-        )
+        left = (len(todo) - number - 1) * seconds / 60
+        print(f"\rseed {seed} {target:5} {correct.mean():.3f}  {seconds:.0f} CPU s, {left:.0f} min left", flush=True)
     report(task, done["runs"], rows, given.seeds)
 
 
@@ -113,8 +112,13 @@ def report(task: OpenTask, runs: dict[str, Any], rows: Any, seeds: int) -> None:
         e = estimate_accuracy(correct, groups)
         print(f"{name:8} accuracy {e.mean:.3f} [{e.low:.3f}, {e.high:.3f}]")
     for target in TARGETS[1:]:
-        e, a = estimate_pgr(found[target], groups, weak, found["truth"]), found[target].mean()
-        print(f"{target:8} accuracy {a:.3f}  PGR {e.mean:.2f} [{e.low:.2f}, {e.high:.2f}], {seeds} seeds")
+        accuracy = f"{target:8} accuracy {found[target].mean():.3f}"
+        try:
+            e = estimate_pgr(found[target], groups, weak, found["truth"])
+        except InputError as error:
+            print(f"{accuracy}  PGR undefined: {error}")
+        else:
+            print(f"{accuracy}  PGR {e.mean:.2f} [{e.low:.2f}, {e.high:.2f}], {seeds} seeds")
 
 
 def opened(path: Path, recipe: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class Network:
 
     def __init__(self, loaded: Loaded, config: LoraConfig, depth: int) -> None:
         self.loaded, self.config, self.depth = loaded, config, depth
-        self.frozen = min(config.frozen_blocks, depth // 2)
+        # an early exit keeps half of its blocks to learn with
+        self.frozen = min(config.frozen_blocks, depth - 1 if depth == loaded.blocks else depth // 2)
         self.body = loaded.model.get_decoder() if hasattr(loaded.model, "get_decoder") else loaded.model.model
         self.output = loaded.model.get_output_embeddings().weight  # (vocabulary, width)
         self.budget = config.micro_tokens
