@@ -115,6 +115,7 @@ def plain(base: LoraStudent, items: Any, labels: Any, steps: int, held: Any) -> 
             remove_unused_columns=False,
         )  # fmt: skip
         trainer = transformers.Trainer(model, how, train_dataset=rows, data_collator=collate)
+        trainer.remove_callback(transformers.PrinterCallback)
         began = time.process_time()
         trainer.train()
         speed = counted[0] / (time.process_time() - began)

@@ -90,7 +90,7 @@ CONFIGURATIONS = {
     "qwen1.5-0.5b-chat": replace(_PAPER, model="qwen1.5-0.5b-chat", chat=True),
     "qwen3-4b-base": replace(_PAPER, model="qwen3-4b-base"),
     "tiny": LoraConfig(
-        model="tiny", learning_rate=1e-2, frozen_blocks=0, context=256, dtype="float32", threads=1, device="cpu"
+        model="tiny", learning_rate=1e-2, frozen_blocks=0, context=1024, dtype="float32", threads=1, device="cpu"
     ),
 }
 """The Qwen pair has the published settings of the automated weak-to-strong study (2026), which are silent about
