@@ -2,6 +2,7 @@
 
     python benchmarks/lora_w2s.py --seeds 3                      w2s-math, 1,100 train items, 2 epochs, SmolLM2-135M
     python benchmarks/lora_w2s.py --seeds 3 --out results.json   kept there; run again to go on
+    python benchmarks/lora_w2s.py w2s-pref --out pref.json       its texts are fetched, they are not in the pack
 
 Per seed and target one training: on true labels (the ceiling), on the teacher's labels, on its probabilities. Every
 finished training is written at once, so a stopped run goes on, and seeds can be added later. Another recipe in the file
@@ -15,12 +16,14 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aarlab.errors import InputError
+from aarlab.problems.withheld import restored
 from aarlab.statistics import estimate_accuracy, estimate_pgr
 from aarlab.w2s.open_task import OpenTask
 from aarlab.w2s.students.lora import LoraStudent, configuration
@@ -44,6 +47,7 @@ def main() -> None:
     recipe = {name: getattr(given, name) for name in ("problem", "model", "train", "test", "epochs", "rate", "frozen")}
     done = opened(given.out, recipe)
     task = OpenTask.load(given.problem)
+    task = replace(task, inputs=restored(task.inputs, task.labels))  # w2s-pref ships no texts
     config = configuration(
         given.model, epochs=given.epochs, learning_rate=given.rate, frozen_blocks=given.frozen, threads=given.threads
     )

@@ -9,7 +9,9 @@ sequence whose attention mask lets each see the prefix and itself only.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +84,11 @@ class LanguageModel:
         if threads:
             self.torch.set_num_threads(threads)
         place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
-        model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=self.torch.float32)
+        with redirect_stderr(
+            io.StringIO()
+        ):  # opening the file draws a bar that transformers' own switch does not reach
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+            model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=self.torch.float32)
         self.model = model.to(self.torch.bfloat16).eval()
         self.width = int(model.config.hidden_size)
         vocabulary = self.tokenizer.convert_ids_to_tokens(range(model.config.vocab_size))

@@ -22,7 +22,7 @@ from aarlab.w2s.task import Floats, W2STask
 
 def run(task: W2STask, seed: int) -> Floats:
     """P(label = 1) for every item of task.test, shape (n_test,)."""
-    odds = labels.zero_shot(task.train)
+    odds = labels.zero_shot(task.train, student=task.student)
     odds = labels.consistent(task.train, odds)
     middle = 0 if task.train.paired else np.median(odds)  # half of the items: no label tells the true share
     head = task.student.fit(task.train, odds > middle, seed=seed)

@@ -16,7 +16,7 @@ def blended(task: W2STask, scores: Scores, zero_shot: float = 0.25, relative: fl
     The zero-shot score is standardised by its train items' mean and deviation only: a test item's own answer does not
     depend on the rest of the test set.
     """
-    own, new = task.train.zero_shot(), task.test.zero_shot()
+    own, new = task.student.zero_shot(task.train), task.student.zero_shot(task.test)
     if relative > 0 and not task.train.paired:
         own = own - np.float32(relative) * labels.group_mean(task.train.groups, own)
         new = new - np.float32(relative) * labels.group_mean(task.test.groups, new)

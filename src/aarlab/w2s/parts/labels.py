@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from aarlab.w2s.heads import expit, logit
 from aarlab.w2s.parts import spaces as views
 from aarlab.w2s.parts import train
+from aarlab.w2s.students.base import Student
 from aarlab.w2s.task import Floats, Items, W2STask
 
 
@@ -33,17 +34,22 @@ def rank_logit(score: ArrayLike, symmetric: bool = False) -> Floats:
     return logit((order + np.float32(0.5)) / np.float32(len(s)))
 
 
-def zero_shot(items: Items, sharpness: float = 1.5) -> Floats:
+def zero_shot(items: Items, sharpness: float = 1.5, student: Student | None = None) -> Floats:
     """The untrained student's opinion as log-odds, by rank: no label and no teacher is used (Burns et al. 2023: what
-    the strong model already knows)."""
-    out: Floats = np.float32(sharpness) * rank_logit(items.zero_shot(), items.paired)
+    the strong model already knows). student: whose opinion; None for the one recorded with the items."""
+    out: Floats = np.float32(sharpness) * rank_logit(opinion(items, student), items.paired)
     return out
 
 
-def relative_zero_shot(items: Items, share: float, sharpness: float = 1.5) -> Floats:
+def opinion(items: Items, student: Student | None = None) -> Floats:
+    """The zero-shot score (n,) that `student` gives, or without one the score recorded with the items."""
+    return items.zero_shot() if student is None else student.zero_shot(items)
+
+
+def relative_zero_shot(items: Items, share: float, sharpness: float = 1.5, student: Student | None = None) -> Floats:
     """The zero-shot opinion, a `share` of it measured against the mean of the item's group: answers to one question
     compete with each other rather than with answers to easier questions."""
-    score = items.zero_shot()
+    score = opinion(items, student)
     within = score - group_mean(items.groups, score)
     whole = rank_logit(score, items.paired)
     local = rank_logit(within, items.paired) if not items.paired else whole
@@ -59,7 +65,7 @@ def own(items: Items, sharpness: float = 1.5, relative: float = 0.0) -> Floats:
 def mixture(task: W2STask, teacher: float = 0.5, sharpness: float = 1.5, relative: float = 0.0) -> Floats:
     """Teacher times zero-shot prior: the product of two opinions, each as log-odds of its rank, in shares
     `teacher` and 1 - `teacher`. Where the two err independently, the product errs less than either."""
-    own = relative_zero_shot(task.train, relative, 1.0)
+    own = relative_zero_shot(task.train, relative, 1.0, task.student)
     theirs = rank_logit(logit(task.weak_labels), task.train.paired)
     return expit(np.float32(sharpness) * (np.float32(teacher) * theirs + np.float32(1 - teacher) * own))
 
@@ -82,7 +88,7 @@ def posterior(
     edges = np.quantile(task.weak_labels, np.linspace(0, 1, bins + 1)[1:-1])
     code = np.searchsorted(edges, task.weak_labels)
     believed = mixture(task, teacher=1 - prior)
-    own = zero_shot(task.train, 1.0)
+    own = zero_shot(task.train, 1.0, task.student)
     where = train.folds(task.train.groups, folds, rng)
     for _ in range(rounds):
         seen = train.out_of_fold(spaces, believed, where)

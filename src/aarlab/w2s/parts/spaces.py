@@ -79,14 +79,19 @@ def halves(task: W2STask, parts: int, rng: np.random.Generator, mirrored: bool =
 
 def narrow_layers(task: W2STask) -> tuple[str, ...]:
     """The layers that hold log-probabilities; where a student has none, all layers that it is given."""
-    found = tuple(n for n in task.student.layers if task.train[:1].features(n).shape[1] < NARROW)
+    found = tuple(n for n in task.student.layers if width(task, n) < NARROW)
     return found or task.student.spec.layers
 
 
 def wide_layers(task: W2STask) -> tuple[str, ...]:
     """All hidden layers, also those that the problem's own student does not read."""
-    found = tuple(n for n in task.student.layers if task.train[:1].features(n).shape[1] >= NARROW)
+    found = tuple(n for n in task.student.layers if width(task, n) >= NARROW)
     return found or task.student.spec.layers
+
+
+def width(task: W2STask, layer: str) -> int:
+    """Columns of one of the student's layers."""
+    return len(task.student.features(task.train[:1], layer)[0])
 
 
 def bottleneck(views: list[Space], components: int, power: float = 0.5) -> list[Space]:
