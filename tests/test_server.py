@@ -169,7 +169,8 @@ def test_the_same_method_is_answered_from_memory(tmp_path: Path) -> None:
         run = lab.get("/run", "operator")
         assert run["progress"]["feedback"]["total"] == 1
         assert run["budget"]["answers"]["given"] == 1
-        assert [r["id"] for r in run["leaderboard"]["records"]] == [first["id"]]
+        announced = [first["id"]] if first["record"] is not None else []  # the lab's secret seeds decide
+        assert [r["id"] for r in run["leaderboard"]["records"]] == announced
         assert lab.verify()
 
 
