@@ -23,10 +23,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from aarlab.problems.withheld import restored
 from aarlab.w2s.open_task import OpenTask
 from aarlab.w2s.students.lora import LoraStudent, configuration
 
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--accuracy", action="store_true")
     given = parser.parse_args()
     task = OpenTask.load(given.task)
+    task = replace(task, inputs=restored(task.inputs, task.labels))  # w2s-pref ships no texts
     drawn, view = task.draw(0), task.view(0)
     items, labels = view.train[: given.items], (task.labels[drawn.train][: given.items] > 0).astype(np.float32)
     held = view.test[: given.items], task.labels[drawn.test][: given.items] > 0
@@ -89,7 +92,7 @@ def plain(base: LoraStudent, items: Any, labels: Any, steps: int, held: Any) -> 
     import transformers
 
     torch.manual_seed(0)
-    reader = base._reader("label tokens", False)
+    reader = base._reader("label tokens", items.paired)
     texts = [item[0].ids for item in base._encoded(items, "label tokens")]
     end = base.tokenizer.pad_token_id or base.tokenizer.eos_token_id
     rows = [{"ids": [*ids, reader.words[0 if y else 1]]} for ids, y in zip(texts, labels, strict=True)]
