@@ -3,6 +3,7 @@
     python benchmarks/lora_w2s.py --seeds 3                      w2s-math, 1,100 train items, 2 epochs, SmolLM2-135M
     python benchmarks/lora_w2s.py --seeds 3 --out results.json   kept there; run again to go on
     python benchmarks/lora_w2s.py w2s-pref --out pref.json       its texts are fetched, they are not in the pack
+    python benchmarks/lora_w2s.py --show docs/lora/w2s-math.json    what the documentation quotes; nothing is trained
 
 Per seed and target one training: on true labels (the ceiling), on the teacher's labels, on its probabilities. Every
 finished training is written at once, so a stopped run goes on, and seeds can be added later. Another recipe in the file
@@ -32,6 +33,19 @@ TARGETS = ("truth", "hard", "soft")
 
 
 def main() -> None:
+    given = arguments()
+    if given.show:
+        show(json.loads(given.show.read_text("utf-8")))
+        return
+    recipe = {name: getattr(given, name) for name in ("problem", "model", "train", "test", "epochs", "rate", "frozen")}
+    done = opened(given.out, recipe)
+    todo = [(s, t) for s in range(given.seeds) for t in TARGETS if f"{s} {t}" not in done["runs"]]
+    if todo:
+        train(given, done, todo)
+    show(done)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("problem", nargs="?", default="w2s-math")
     parser.add_argument("--model", default="smollm2-135m")
@@ -43,9 +57,12 @@ def main() -> None:
     parser.add_argument("--frozen", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("lora_w2s.json"))
-    given = parser.parse_args()
-    recipe = {name: getattr(given, name) for name in ("problem", "model", "train", "test", "epochs", "rate", "frozen")}
-    done = opened(given.out, recipe)
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print what FILE holds; nothing is trained")
+    return parser.parse_args()
+
+
+def train(given: argparse.Namespace, done: dict[str, Any], todo: list[tuple[int, str]]) -> None:
+    """The trainings that are missing, each written when it is done."""
     task = OpenTask.load(given.problem)
     task = replace(task, inputs=restored(task.inputs, task.labels))  # w2s-pref ships no texts
     config = configuration(
@@ -53,7 +70,6 @@ def main() -> None:
     )
     student = LoraStudent(config, checkpoints=given.out.with_suffix(".checkpoints"), progress=Bar())
     rows = tested(task, given.test)
-    todo = [(s, t) for s in range(given.seeds) for t in TARGETS if f"{s} {t}" not in done["runs"]]
     for number, (seed, target) in enumerate(todo):
         began = time.process_time()
         correct = trained(task, student, seed, target, given.train, rows)
@@ -64,7 +80,13 @@ def main() -> None:
         saved(given.out, done)
         left = (len(todo) - number - 1) * seconds / 60
         print(f"\rseed {seed} {target:5} {correct.mean():.3f}  {seconds:.0f} CPU s, {left:.0f} min left", flush=True)
-    report(task, done["runs"], rows, given.seeds)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Floor, ceiling and transfer of finished trainings."""
+    task, runs = OpenTask.load(found["recipe"]["problem"]), found["runs"]
+    seeds = next(s for s in range(len(runs) + 1) if any(f"{s} {t}" not in runs for t in TARGETS))
+    report(task, runs, tested(task, found["recipe"]["test"]), seeds)
 
 
 class Bar:
