@@ -18,7 +18,8 @@ from toy_lab import ToyLab
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToyLab]:
     """One lab for tests that read or that do not mind others' submissions."""
-    with ToyLab(tmp_path_factory.mktemp("shared") / "lab") as lab:
+    folder = tmp_path_factory.mktemp("shared")
+    with ToyLab(folder / "lab", packs=[toy.make_pack(folder / "pack", below=0.1)]) as lab:
         yield lab
 
 
