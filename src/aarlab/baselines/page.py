@@ -30,8 +30,8 @@ READING = """## How to read it
   data, other teachers and other students: a note says what happened here, not that a source is wrong.
 - Rows are sorted by PGR on feedback. Per-task and per-seed values are in [{json}]({json}).
 
-**What these numbers cannot show.** Settings that a method's source leaves open were chosen on the open tasks, and on
-tasks made for design alone. All labels of the shipped packs are public, those of the feedback and record tasks too, so
+**What these numbers cannot show.** Settings that a method's source leaves open were chosen on the open tasks; the
+problems' own (layers, ridge, teachers) on items of the open and feedback tasks, before that. All labels of the shipped packs are public, those of the feedback and record tasks too, so
 whoever writes a method may have looked at them, knowingly or not. A number that nobody could tune comes from secret
 items: `aarlab run --fresh`.
 """
