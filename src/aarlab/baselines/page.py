@@ -31,8 +31,9 @@ READING = """## How to read it
 - Rows are sorted by PGR on feedback. Per-task and per-seed values are in [{json}]({json}).
 
 **What these numbers cannot show.** Settings that a method's source leaves open were chosen on the open tasks; the
-problems' own (layers, ridge, teachers) on items of the open and feedback tasks, before that. All labels of the shipped packs are public, those of the feedback and record tasks too, so
-whoever writes a method may have looked at them, knowingly or not. A number that nobody could tune comes from secret
+problems' own (layers, ridge, teachers) on items of the open and feedback tasks, before that. All labels of the shipped
+packs are public, those of the feedback and record tasks too, so whoever writes a method may have looked at them,
+knowingly or not. A number that nobody could tune comes from secret
 items: `aarlab run --fresh`.
 """
 
