@@ -211,11 +211,11 @@ def measure(size: str, folder: Path, device: str, items: Items, labels: np.ndarr
     peak = peak_rate(device)
     if peak:
         found["share_of_peak"] = found["ours"]["tokens_per_second"] * work_per_token(size, np.mean(lengths)) / peak
-    found["eleuther_w2s"] = eleuther(place, items, labels)
+    found["eleuther_w2s"] = eleuther()
     return found
 
 
-def eleuther(place: Path, items: Items, labels: np.ndarray) -> str:
+def eleuther() -> str:
     """EleutherAI's w2s is on no package index; its trainer is compared by hand where a checkout is importable."""
     if importlib.util.find_spec("w2s") is None:
         return "not measured: no package `w2s` to import (github.com/EleutherAI/w2s, on PYTHONPATH)"

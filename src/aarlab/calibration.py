@@ -118,7 +118,7 @@ LOW, HIGH, ENDS = -0.1, 0.05, 16
 def measured(world: World, shift: float, rng: np.random.Generator) -> Measured:
     """A floor or ceiling measured elsewhere: a mean over `ENDS` seeds and its standard error."""
     seeds = world.truth(shift) + 0.015 * rng.standard_normal(ENDS)
-    return Measured(float(seeds.mean()), statistics.standard_error(seeds), ENDS)
+    return statistics.measured(seeds)
 
 
 def pgr_held(world: World, rng: np.random.Generator, draws: int = DRAWS) -> bool:

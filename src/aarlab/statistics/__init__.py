@@ -10,12 +10,19 @@ docs/statistics.md says how often the intervals hold. Every function is determin
 """
 
 from aarlab.statistics.draws import DRAWS, LEVEL
-from aarlab.statistics.intervals import estimate_accuracy, estimate_pgr, paired_difference, pgr, standard_error
+from aarlab.statistics.intervals import (
+    estimate_accuracy,
+    estimate_pgr,
+    measured,
+    paired_difference,
+    pgr,
+    standard_error,
+)
 from aarlab.statistics.many import Leaderboard, best_of_inflation, leaderboard, leads, shrink
 from aarlab.statistics.planning import Spread, needed_items, needed_seeds, pilot, smallest_difference
 
 __all__ = [
     "DRAWS", "LEVEL", "Leaderboard", "Spread", "best_of_inflation", "estimate_accuracy", "estimate_pgr", "leaderboard",
-    "leads", "needed_items", "needed_seeds", "paired_difference", "pgr", "pilot", "shrink",
+    "leads", "measured", "needed_items", "needed_seeds", "paired_difference", "pgr", "pilot", "shrink",
     "smallest_difference", "standard_error",
 ]  # fmt: skip

@@ -87,6 +87,12 @@ def standard_error(values: ArrayLike) -> float:
     return float(v.std(ddof=1) / math.sqrt(v.size)) if v.size > 1 else math.inf
 
 
+def measured(values: ArrayLike) -> Measured:
+    """Mean and standard error of independent values (n,), as a floor or a ceiling is given."""
+    found = np.asarray(values, np.float64)
+    return Measured(float(found.mean()), standard_error(found), found.size)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """m measured numbers and bootstrap draws of how far each may be off."""

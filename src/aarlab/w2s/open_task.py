@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from aarlab.errors import InputError, MethodError, PackError
 from aarlab.records import Estimate, Measured
-from aarlab.statistics import estimate_pgr, paired_difference, pgr, standard_error
+from aarlab.statistics import estimate_pgr, measured, paired_difference, pgr
 from aarlab.w2s.draw import draw
 from aarlab.w2s.students.base import Student
 from aarlab.w2s.task import Draw, TaskInputs, W2STask
@@ -110,7 +110,7 @@ class OpenTask:
         if self.known is not None:
             return self.known
         right = (self.weak[:, self.is_test] > 0.5) == (self.labels[self.is_test] > 0)
-        return _measured(right.mean(1)), _measured([self._taught_truth(seed) for seed in range(2)])
+        return measured(right.mean(1)), measured([self._taught_truth(seed) for seed in range(2)])
 
     def _taught_truth(self, seed: int) -> float:
         drawn = self.draw(seed)
@@ -236,8 +236,3 @@ def _home(place: str | Path) -> Path:
     """The folder of a pack: `place` itself, or the pack of the shipped problem of that name."""
     shipped = Path(str(resources.files("aarlab"))) / "problems" / str(place).replace("-", "_") / "pack"
     return shipped if not Path(place).exists() and shipped.is_dir() else Path(place)
-
-
-def _measured(values: ArrayLike) -> Measured:
-    found = np.asarray(values, np.float64)
-    return Measured(float(found.mean()), standard_error(found), len(found))
