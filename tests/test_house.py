@@ -38,8 +38,10 @@ MAY_IMPORT = {
     "execution": {"sandbox", "w2s", "errors", "records"},
     "problems": {"w2s", "statistics", "records", "errors"},
     "store": {"records", "errors"},
+    "audits": {"execution", "problems", "w2s", "statistics", "records", "errors"},
+    "studies": {"vault", "problems", "reports", "w2s", "statistics", "records", "errors"},
     "baselines": {"problems", "reports", "w2s", "statistics", "records", "errors"},
-    "vault": {"problems", "execution", "store", "w2s", "statistics", "records", "errors", "settings"},
+    "vault": {"audits", "problems", "execution", "store", "w2s", "statistics", "records", "errors", "settings"},
 }
 
 

@@ -11,10 +11,11 @@ Role = Literal["open", "feedback", "record"]
 Status = Literal["queued", "running", "scored", "failed", "timed_out", "refused"]
 """The only words a researcher ever reads about a run on hidden data."""
 
-Purpose = Literal["feedback", "baseline", "record", "transfer"]
-"""Why the lab runs a method: for a Ladder answer, as a shown baseline, for the number of record, on another domain."""
+Purpose = Literal["feedback", "baseline", "audit", "record", "transfer"]
+"""Why the lab runs a method: for a Ladder answer, as a shown baseline, to learn what it depends on, for the number of
+record, on another domain."""
 
-Phase = Literal["research", "record", "transfer", "done"]
+Phase = Literal["research", "audit", "record", "transfer", "done"]
 """The life of a run, in this order."""
 
 PostKind = Literal["result", "hypothesis", "insight", "error"]
@@ -111,6 +112,59 @@ class Answer:
     text: str  # "new record 0.745" | "no new record"
     record: float | None
     cached: bool = False
+
+
+FindingStatus = Literal["measured", "not applicable", "cannot tell", "failed"]
+"""`cannot tell`: the number says nothing (too few items, no skill to lose). `failed`: the method would not run so."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one audit reports: a number with its 95 % interval, and a sentence."""
+
+    audit: str  # the audit's name
+    channel: str  # what it measures, a word of the policy: "teacher", "student", "test batch", ...
+    status: FindingStatus
+    sentence: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    items: int = 0  # test items behind the number
+    details: dict[str, Any] = field(default_factory=dict)  # further numbers and events, ready for JSON
+
+    @property
+    def measured(self) -> bool:
+        return self.status == "measured" and self.value is not None
+
+
+ChannelWord = Literal["as declared", "undeclared use", "declared, not used", "cannot tell", "not judged"]
+
+
+@dataclass(frozen=True)
+class ChannelVerdict:
+    """One channel of information: what was declared, what was measured, and whether they agree."""
+
+    channel: str
+    word: ChannelWord
+    sentence: str
+    low: float | None = None  # the allowed range; None: no limit on that side
+    high: float | None = None
+
+
+Outcome = Literal["ranked", "ranked with a note", "held", "not ranked"]
+"""`held`: a person has to look before it ranks."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A policy against what was measured. `track`: on which the submission ranks, not always the declared one."""
+
+    outcome: Outcome
+    declared: str
+    track: str
+    reason: str  # public; empty where nothing is to be said
+    row: str  # "teacher 0.67 · student 1.00 · test batch none · ..."
+    channels: tuple[ChannelVerdict, ...]
 
 
 @dataclass(frozen=True)

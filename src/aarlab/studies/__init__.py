@@ -1,0 +1,1 @@
+"""Questions about the lab itself, answered by simulation on real tasks (`aarlab study`)."""
