@@ -94,25 +94,27 @@ def skill(task: AuditTask, runs: Sequence[Run], rng: np.random.Generator) -> Est
 
 
 def share_lost(
-    task: AuditTask, before: Sequence[Run], after: Sequence[Run], rng: np.random.Generator,
-    after_task: AuditTask | None = None,
-) -> Estimate:  # fmt: skip
+    task: AuditTask, before: Sequence[Run], after: Sequence[Run], rng: np.random.Generator, members: int = 1
+) -> Estimate:
     """(skill before - skill after) / skill before: 0 nothing lost, 1 all, 2 turned round.
 
+    members: so many runs of `after`, one after the other, stand against one of `before`, and their skills are averaged.
     Raises Unmeasured where there was no skill to lose.
     """
     boot = weights(task, rng)
-    first = counts(task, before)
-    own = boot.skill(first)
+    first, second = counts(task, before), counts(task, after)
+    second = second.reshape(-1, members, *second.shape[1:]).sum(1)
+    shared = boot.of_draws(len(first)) if len(first) == len(second) else None
+    own = own_skill(boot, first, shared)
+    return interval(1 - boot.skill(second, shared) / own, len(before), int(first[0, :, 1::2].sum()))
+
+
+def own_skill(boot: Weights, table: Array, by_draw: Array | None = None) -> Array:
+    """(1 + draws,) skill to take shares of. Raises Unmeasured where it is too close to nothing."""
+    own = boot.skill(table, by_draw)
     if np.quantile(own[1:], 0.025) < LEAST_SKILL:
         raise Unmeasured("cannot tell", f"the method's own skill, {own[0]:.3f}, is too small to see what it loses")
-    then = boot.skill(counts(task, after)) if after_task is None else _apart(after_task, after, rng)
-    return interval(1 - then / own, len(before), int(first[0, :, 1::2].sum()))
-
-
-def _apart(task: AuditTask, runs: Sequence[Run], rng: np.random.Generator) -> Array:
-    """Skill on another task, whose groups are others."""
-    return weights(task, rng).skill(counts(task, runs))
+    return own
 
 
 def share_changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], rng: np.random.Generator) -> Estimate:
@@ -120,7 +122,7 @@ def share_changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], rng: np.ran
     return interval(changed(task, pairs, weights(task, rng)), len(pairs), sum(len(b.rows) for _, b in pairs), (0, 1))
 
 
-def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights) -> Array:
+def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights, by_draw: Array | None = None) -> Array:
     """(1 + draws,) share of predictions that differ. Pairs are draws: they are reweighted too."""
     groups = np.unique(task.inputs.groups, return_inverse=True)[1]
     most = int(groups.max()) + 1
@@ -131,5 +133,5 @@ def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights) ->
         table = np.stack([np.bincount(where, other, most), np.bincount(where, minlength=most)], axis=1)
         sums = boot.groups @ table
         per.append(sums[:, 0] / np.maximum(sums[:, 1], 1e-9))
-    found: Array = (np.stack(per, axis=1) * boot.of_draws(len(per))).mean(1)
+    found: Array = (np.stack(per, axis=1) * (boot.of_draws(len(per)) if by_draw is None else by_draw)).mean(1)
     return found
