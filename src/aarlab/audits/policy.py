@@ -46,6 +46,8 @@ CHANNELS: dict[str, Range] = {
     "source": Range(high=0.5),
     "memory": Range(high=4),
     "rename": Range(high=0.06),
+    "basis": Range(high=0.06),
+    "texts": Range(high=0.06),
     "own knowledge": Range(0.5),
     "execution": Range(high=0),
     "payload": Range(high=1),
@@ -83,7 +85,7 @@ NOTED: dict[str, Range] = {"new task": Range(0.6)}
 
 ROW = (
     "teacher", "teacher swap", "student", "zero-shot", "test batch", "answer frequency", "source", "memory", "rename",
-    "own knowledge", "new task", "execution",
+    "basis", "texts", "own knowledge", "new task", "execution",
 )  # fmt: skip
 """The channels of a verdict's row, in its order."""
 
@@ -96,6 +98,8 @@ MEANS: dict[str, tuple[str, str]] = {
     "source": ("", "tells right from wrong by who wrote an item"),
     "memory": ("", "is better on the items that answered than on others of the same task"),
     "rename": ("", "changes its answers when items are reworded"),
+    "basis": ("", "knows features by their number: it brings weights for them"),
+    "texts": ("", "reads the texts itself"),
     "own knowledge": ("keeps its skill when teacher and untrained opinion are destroyed: it brings its own", ""),
     "execution": ("", "tried what a method may not do"),
     "payload": ("", "carries more data than a method may"),
@@ -267,7 +271,7 @@ def row(findings: Sequence[Finding]) -> str:
 
 def _short(name: str, finding: Finding) -> str:
     assert finding.value is not None
-    if name in ("test batch", "rename", "execution", "zero-shot") and abs(finding.value) < 0.005:
+    if name in ("test batch", "rename", "basis", "texts", "execution", "zero-shot") and abs(finding.value) < 0.005:
         return "none"
     return f"{finding.value:.1f}" if name == "memory" else f"{finding.value:.2f}"
 
