@@ -57,7 +57,7 @@ class MethodError(InputError):
 
     http_status = 422
     REASONS = (
-        "syntax", "no-run", "too-large", "shape", "dtype", "nan", "range",
+        "syntax", "no-run", "too-large", "payload", "shape", "dtype", "nan", "range",
         "timed-out", "out-of-memory", "crashed", "forbidden",
     )  # fmt: skip
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Mapping
 
 from aarlab.errors import MethodError
+from aarlab.execution.payload import REMEDY, amounts
 
 MOST_BYTES = 64 * 1024
 HOW = "a method file has `def run(task, seed)`"
@@ -25,6 +27,14 @@ def check_source(source: str) -> None:
     if not found:
         raise MethodError("no-run", f"no function `run` at the top of the file; {HOW}")
     _check_arguments(found[-1])
+
+
+def check_payload(source: str, limits: Mapping[str, float]) -> None:
+    """Raises MethodError payload where a file that passed `check_source` carries more data than `limits` allow."""
+    over = [a for a in amounts(source, limits) if a.ratio > 1]
+    if over:
+        worst = max(over, key=lambda a: a.ratio)
+        raise MethodError("payload", f"the file holds {worst.sentence}; {REMEDY[worst.name]}")
 
 
 def normalise(source: str) -> str:
