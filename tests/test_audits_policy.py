@@ -19,7 +19,8 @@ AUDITS = {
 
 HONEST = {
     "teacher": 1.0, "teacher swap": 1.0, "student": 1.0, "test batch": 0.0, "answer frequency": 0.0, "source": 0.02,
-    "memory": 0.5, "rename": 0.0, "basis": 0.0, "texts": 0.0, "own knowledge": 1.0, "execution": 0.0, "payload": 0.2, "new task": 0.9,
+    "memory": 0.5, "rename": 0.0, "basis": 0.0, "texts": 0.0,
+    "own knowledge": 1.0, "execution": 0.0, "payload": 0.2, "new task": 0.9,
 }  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def test_a_misdeclared_method_moves_and_is_not_banned() -> None:
 @pytest.mark.parametrize(
     ("channel", "value"),
     [
-        ("student", 0.0), ("answer frequency", 0.9), ("source", 0.95), ("memory", 9.0), ("rename", 0.3), ("basis", 0.2), ("texts", 0.4),
+        ("student", 0.0), ("answer frequency", 0.9), ("source", 0.95), ("memory", 9.0), ("rename", 0.3), 
+        ("basis", 0.2), ("texts", 0.4),
         ("own knowledge", 0.0), ("execution", 2.0), ("payload", 3.0),
     ],
 )  # fmt: skip
