@@ -114,6 +114,18 @@ class Answer:
     cached: bool = False
 
 
+@dataclass(frozen=True)
+class PracticeAnswer:
+    """What the lab said about one list of predictions; never a score."""
+
+    number: int  # 1, 2, ... in the order they were given
+    researcher: str
+    list_hash: str  # SHA-256 of `predictions`
+    predictions: str  # one digit per test item
+    answer: float  # accuracy, rounded to one point
+    time: float  # Unix seconds
+
+
 FindingStatus = Literal["measured", "not applicable", "cannot tell", "failed"]
 """`cannot tell`: the number says nothing (too few items, no skill to lose). `failed`: the method would not run so."""
 
@@ -165,6 +177,19 @@ class Verdict:
     reason: str  # public; empty where nothing is to be said
     row: str  # "teacher 0.67 · student 1.00 · test batch none · ..."
     channels: tuple[ChannelVerdict, ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict as the lab keeps it: on which submission, who spoke, and which audit it rests on."""
+
+    submission: int
+    verdict: Verdict
+    time: float  # Unix seconds
+    by: Literal["lab", "operator"]
+    evaluation: int | None = None
+    level: str = ""  # of the audit
+    cpu_seconds: float = 0.0  # what the audit took
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from aarlab.errors import AarlabError, BudgetSpent, MethodError, NotAllowed, UnknownName
+from aarlab.errors import AarlabError, BudgetSpent, MethodError, UnknownName
 from aarlab.records import Post, PostKind, Submission
-from aarlab.server import phases, views
+from aarlab.server import audits, phases, practice, views
 from aarlab.server.auth import Door, Identity
 from aarlab.server.board import Bell, Board
-from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewPhase, NewPost, NewSubmission, Overrule
+from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewAudit, NewPhase, NewPost, NewSubmission, Overrule
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.limits import BodyLimit
 from aarlab.server.submissions import once, submit
@@ -42,6 +43,7 @@ def create_app(lab: Lab) -> FastAPI:
     _add_errors(app)
     _add_reading(app)
     _add_submissions(app)
+    _add_practice(app)
     _add_forum(app)
     _add_operator(app)
     return app
@@ -191,6 +193,21 @@ def _add_submissions(app: FastAPI) -> None:
                 await bell.wait(left)
 
 
+def _add_practice(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.get("/v1/practice")
+    def practice_rules(who: Who) -> dict[str, Any]:
+        with lab.store.read() as rows:
+            return practice.rules(lab, rows)
+
+    @app.post("/v1/practice")
+    async def practice_answer(request: Request, who: Who) -> dict[str, Any]:
+        who.require_writer()
+        body = await request.body()
+        return await run_in_threadpool(practice.answer, lab, who, body)
+
+
 def _add_forum(app: FastAPI) -> None:
     lab: Lab = app.state.lab
 
@@ -286,11 +303,24 @@ def _add_operator(app: FastAPI) -> None:
         """The operator ranks or unranks a submission; the ledger keeps who was overruled and why."""
         who.require_operator()
         with lab.store.write() as rows:
-            found = _visible(rows, number, who, scored_for_all=False)
-            if found.researcher == LAB:
-                raise NotAllowed("baselines are not ranked")
-            rows.set_submission(number, ranked=body.ranked, remark=body.reason)
-            change = {"submission": number, "ranked": body.ranked, "remark": body.reason}
-            lab.ledger.append(rows, "overrule", change, lab.now())
+            audits.overrule(lab, rows, number, body.ranked, body.reason)
+            if body.ranked:
+                phases.reopen(lab, rows, number)
         lab.changed("scores")
         return {"id": number, "ranked": body.ranked, "remark": body.reason}
+
+    @app.post("/v1/submissions/{number}/audit")
+    def new_audit(number: Number, body: NewAudit, who: Who) -> dict[str, Any]:
+        """Queue an audit, in any phase; one that was made as thoroughly already is only shown."""
+        who.require_operator()
+        with lab.store.write() as rows:
+            audits.request(lab, rows, number, body.level)
+            found = audits.view(lab, rows, number)
+        lab.changed("scores")
+        return found
+
+    @app.get("/v1/submissions/{number}/audit")
+    def audit(number: Number, who: Who) -> dict[str, Any]:
+        who.require_operator()
+        with lab.store.read() as rows:
+            return audits.view(lab, rows, number)

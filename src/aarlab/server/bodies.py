@@ -59,7 +59,7 @@ class Heartbeat(Body):
 
 
 class NewPhase(Body):
-    phase: Literal["record", "transfer", "done"]
+    phase: Literal["audit", "record", "transfer", "done"]
     reason: Annotated[Text, Field(max_length=500)] = ""
 
 
@@ -67,6 +67,12 @@ class Clock(Body):
     """How long the research phase still lasts, as its supervisor reckons."""
 
     seconds_left: Annotated[FiniteFloat, Field(ge=0, le=1e9)]
+
+
+class NewAudit(Body):
+    """Ask for an audit. `level`: None for the run's own."""
+
+    level: Literal["quick", "full"] | None = None
 
 
 class Overrule(Body):

@@ -14,18 +14,20 @@ from functools import cached_property
 from pathlib import Path
 
 from aarlab import settings as settings_file
+from aarlab.audits.policy import Policy
 from aarlab.errors import Infrastructure, InputError
 from aarlab.problems.base import Problem, TaskCard
 from aarlab.records import Phase
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
+from aarlab.vault import practice
 from aarlab.vault.feedback import Budget, Ladder, released_bits
 from aarlab.vault.ledger import Ledger
 from aarlab.vault.store import Vault
 
 log = logging.getLogger("aarlab.server")
 
-PHASES: tuple[Phase, ...] = ("research", "record", "transfer", "done")
+PHASES: tuple[Phase, ...] = ("research", "audit", "record", "transfer", "done")
 LAB = "lab"
 """The name under which the lab itself submits the baselines."""
 
@@ -61,6 +63,11 @@ class Lab:
     @cached_property
     def feedback(self) -> TaskCard:
         return self.problem.of_role("feedback")[0]
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The channels that each track may use."""
+        return Policy.of(self.problem.settings)
 
     @cached_property
     def ranks(self) -> bool:
@@ -156,7 +163,9 @@ class Lab:
         """Put this lab's totals into the machine's count."""
         with self.store.read() as rows:
             given, _ = rows.ladder_state()
-        bits = released_bits(given, self._ladder.rungs)
+            practised = rows.count_practice()
+        bits = released_bits(given, self._ladder.rungs) + practice.released_bits(practised, self.feedback.test_items)
+        given += practised
         try:
             self._registry.put(self.problem.data_hash, self.id, str(self.folder), given, bits)
         except (Infrastructure, OSError) as error:

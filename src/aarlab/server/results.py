@@ -37,7 +37,7 @@ def record_score(lab: Lab, evaluation: Evaluation, graded: Graded) -> bool:
     """Write a score and all that follows from it. False when the lease was lost: then nothing is written."""
     scores = _scores(lab, evaluation, graded)
     with lab.store.write() as rows:
-        ended = _end(lab, rows, evaluation, "scored", None, graded.outcome)
+        ended = end(lab, rows, evaluation, "scored", None, graded.outcome)
         if ended is None:
             return False
         rows.add_scores(scores)
@@ -58,8 +58,12 @@ def record_score(lab: Lab, evaluation: Evaluation, graded: Graded) -> bool:
 
 def record_failure(lab: Lab, evaluation: Evaluation, error: MethodError) -> bool:
     """Write a method's failure: a fixed word and a fixed reason, and the reserved answer goes back."""
-    status: Status = {"timed-out": "timed_out", "forbidden": "refused"}.get(error.reason, "failed")  # type: ignore[assignment]
-    return _record_end(lab, evaluation, status, error.reason)
+    return _record_end(lab, evaluation, status_of(error.reason), error.reason)
+
+
+def status_of(reason: str) -> Status:
+    """The status word of a method's failure."""
+    return {"timed-out": "timed_out", "forbidden": "refused"}.get(reason, "failed")  # type: ignore[return-value]
 
 
 def record_trouble(lab: Lab, evaluation: Evaluation) -> bool:
@@ -81,7 +85,7 @@ def hand_back(lab: Lab, evaluation: Evaluation) -> None:
 
 def _record_end(lab: Lab, evaluation: Evaluation, status: Status, reason: str) -> bool:
     with lab.store.write() as rows:
-        ended = _end(lab, rows, evaluation, status, reason, None)
+        ended = end(lab, rows, evaluation, status, reason, None)
         if ended is None:
             return False
         body = evaluation_body(ended, [])
@@ -107,7 +111,7 @@ def _scores(lab: Lab, e: Evaluation, graded: Graded) -> list[Score]:
     ]  # fmt: skip
 
 
-def _end(
+def end(
     lab: Lab, rows: Rows, e: Evaluation, status: Status, reason: str | None, outcome: str | None
 ) -> Evaluation | None:
     """Close the evaluation if its lease is still held."""

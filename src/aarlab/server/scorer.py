@@ -20,7 +20,7 @@ from collections.abc import Callable
 from aarlab.errors import AarlabError, Infrastructure, MethodError
 from aarlab.execution.base import Executor, MethodRun
 from aarlab.records import Evaluation
-from aarlab.server import phases, results
+from aarlab.server import audits, phases, results
 from aarlab.server.lab import Lab
 
 log = logging.getLogger("aarlab.server")
@@ -106,6 +106,9 @@ class Scorer:
     def _score(self, evaluation: Evaluation) -> None:
         started = time.monotonic()
         self.lab.changed("running")
+        if evaluation.purpose == "audit":
+            self._audit(evaluation)
+            return
         try:
             graded = self._run(evaluation)
         except MethodError as error:
@@ -116,6 +119,15 @@ class Scorer:
             self._trouble(evaluation, error)
         else:
             self._hold(evaluation, started, lambda: results.record_score(self.lab, evaluation, graded))
+
+    def _audit(self, evaluation: Evaluation) -> None:
+        """Two threads may audit two submissions at once: the executor's own workers are the limit."""
+        try:
+            examined = audits.examine(self.lab, evaluation, self.executor)
+        except Exception as error:  # the method's own failures are among what was examined
+            self._trouble(evaluation, error)
+        else:
+            self._insist(lambda: audits.record(self.lab, evaluation, examined), evaluation)
 
     def _run(self, e: Evaluation) -> results.Graded:
         lab = self.lab
@@ -184,7 +196,8 @@ class Scorer:
             log.exception("evaluation %d failed on our side", evaluation.id, exc_info=error)
         with self.work:
             self.resting[evaluation.id] = time.monotonic() + PAUSE * 2**evaluation.failures
-        self._insist(lambda: results.record_trouble(self.lab, evaluation), evaluation)
+        note = audits.record_trouble if evaluation.purpose == "audit" else results.record_trouble
+        self._insist(lambda: note(self.lab, evaluation), evaluation)
 
     def _insist_once(self, act: Callable[[], None]) -> None:
         try:

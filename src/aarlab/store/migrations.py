@@ -7,14 +7,24 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from aarlab.errors import InputError
-from aarlab.store.tables import metadata
+from aarlab.store.tables import findings, metadata, practice, verdicts
 
 
 def first_tables(c: Connection) -> None:
     metadata.create_all(c)
 
 
-STEPS: list[Callable[[Connection], None]] = [first_tables]
+def audit_tables(c: Connection) -> None:
+    """Findings and verdicts; a new database has them from the first step on."""
+    metadata.create_all(c, tables=[findings, verdicts])
+
+
+def practice_table(c: Connection) -> None:
+    """Practice answers."""
+    metadata.create_all(c, tables=[practice])
+
+
+STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practice_table]
 """Never edit a step that has shipped; append one."""
 
 

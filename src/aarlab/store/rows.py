@@ -9,14 +9,16 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from aarlab.store import tables as t
+from aarlab.store.audits import AuditRows
 from aarlab.store.forum import ForumRows
 from aarlab.store.ledger import LedgerRows
 from aarlab.store.people import PeopleRows
+from aarlab.store.practice import PracticeRows
 from aarlab.store.scoring import ScoringRows
 from aarlab.store.submissions import SubmissionRows
 
 
-class Rows(PeopleRows, SubmissionRows, ScoringRows, ForumRows, LedgerRows):
+class Rows(PeopleRows, SubmissionRows, ScoringRows, AuditRows, ForumRows, LedgerRows, PracticeRows):
     """One transaction's view of the tables. Every method is one or two statements."""
 
     def __init__(self, c: Connection) -> None:

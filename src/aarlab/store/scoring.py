@@ -38,6 +38,25 @@ class ScoringRows(Base):
             is not None
         )
 
+    def evaluation_of(self, submission: int, purpose: Purpose) -> Evaluation | None:
+        """The newest evaluation of a submission for a purpose."""
+        e = t.evaluations.c
+        query = select(t.evaluations).where(e.submission == submission, e.purpose == purpose)
+        found = self.c.execute(query.order_by(e.id.desc()).limit(1)).one_or_none()
+        return None if found is None else _evaluation(found)
+
+    def ask_again(self, number: int) -> None:
+        """Queue a finished evaluation once more."""
+        values = {"status": "queued", "reason": None, "lease": None, "failures": 0, "finished": None}
+        self.c.execute(update(t.evaluations).where(t.evaluations.c.id == number).values(**values))
+
+    def claim_one(self, number: int, lease: str) -> Evaluation | None:
+        """Take this evaluation under a lease, if it is queued."""
+        e = t.evaluations.c
+        query = update(t.evaluations).where(e.id == number, e.status == "queued")
+        taken = self.c.execute(query.values(status="running", lease=lease)).rowcount == 1
+        return self.evaluation(number) if taken else None
+
     def claim(self, lease: str, not_these: Iterable[int] = ()) -> Evaluation | None:
         """Take the next queued evaluation under a lease, or None.
 

@@ -60,6 +60,11 @@ class SubmissionRows(Base):
         query = select(t.submissions).where(s.repeat_of == number, s.status.in_(OPEN)).order_by(s.id)
         return [_submission(r) for r in self.c.execute(query)]
 
+    def repeats(self, number: int) -> list[Submission]:
+        """The submissions with the same syntax tree as this original, oldest first."""
+        query = select(t.submissions).where(t.submissions.c.repeat_of == number).order_by(t.submissions.c.id)
+        return [_submission(r) for r in self.c.execute(query)]
+
     def reserve_answer(self, submission: int, researcher: str) -> None:
         self.c.execute(insert(t.answers).values(submission=submission, researcher=researcher))
 

@@ -115,4 +115,48 @@ idempotency = Table(
     Column("reply", Text, nullable=False),
 )  # fmt: skip
 
+practice = Table(
+    "practice", metadata,
+    Column("number", Integer, primary_key=True),  # 1, 2, ... in the order the answers were given
+    Column("researcher", Text, ForeignKey("researchers.name"), nullable=False),
+    Column("list_hash", Text, nullable=False, unique=True),
+    Column("predictions", Text, nullable=False),  # one digit per item
+    Column("answer", Float, nullable=False),
+    Column("time", Float, nullable=False),
+)  # fmt: skip
+
+findings = Table(
+    "findings", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("submission", Integer, ForeignKey("submissions.id"), nullable=False, index=True),
+    Column("evaluation", Integer, ForeignKey("evaluations.id"), nullable=False),
+    Column("audit", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("value", Float),
+    Column("low", Float),
+    Column("high", Float),
+    Column("items", Integer, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON
+    UniqueConstraint("evaluation", "audit"),
+)  # fmt: skip
+
+verdicts = Table(
+    "verdicts", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("submission", Integer, ForeignKey("submissions.id"), nullable=False, index=True),
+    Column("evaluation", Integer, ForeignKey("evaluations.id")),
+    Column("outcome", Text, nullable=False),
+    Column("declared", Text, nullable=False),
+    Column("track", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("row", Text, nullable=False),
+    Column("channels", Text, nullable=False),  # JSON
+    Column("time", Float, nullable=False),
+    Column("by", Text, nullable=False),  # "lab" or "operator"
+    Column("level", Text, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+)  # fmt: skip
+
 Index("evaluations_by_submission", evaluations.c.submission)

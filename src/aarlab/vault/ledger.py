@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from aarlab.records import Evaluation, LedgerLine, Score, Submission
+from aarlab.records import Evaluation, Finding, Judgement, LedgerLine, Score, Submission
 from aarlab.store import Rows
 
 GENESIS = "0" * 64
@@ -73,6 +73,24 @@ def evaluation_body(row: Evaluation, scores: Iterable[Score]) -> dict[str, Any]:
     """What one finished evaluation rests on: the per-item outcomes and the score rows, by hash."""
     keep = ("submission", "problem", "task", "purpose", "status", "reason", "outcome")
     return {"evaluation": row.id, **{k: getattr(row, k) for k in keep}, "scores": scores_hash(scores)}
+
+
+def judgement_body(row: Judgement) -> dict[str, Any]:
+    """A verdict after an audit, or the operator's own."""
+    return {**asdict(row.verdict), "by": row.by, "level": row.level, "cpu_seconds": row.cpu_seconds}
+
+
+def findings_body(findings: Iterable[Finding]) -> dict[str, Any]:
+    """Each audit's number with its interval, and the hash of everything it said."""
+    return {
+        f.audit: {
+            "channel": f.channel,
+            "status": f.status,
+            "number": [f.value, f.low, f.high],
+            "sha256": digest(asdict(f)),
+        }
+        for f in findings
+    }
 
 
 def scores_hash(scores: Iterable[Score]) -> str:

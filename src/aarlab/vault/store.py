@@ -1,7 +1,7 @@
 """The vault folder: data packs with hidden labels, secret seeds, per-item outcomes. Mode 700.
 
 packs/<problem>/      the problem's pack and its problem.toml as they were when the lab was made
-secret.json           one independent secret per purpose, the number of its seeds, the ledger's key
+secret.json           one independent secret per purpose and for audits, the number of seeds, the ledger's key
 outcomes/<n>.npz      evaluation n: `correct` bool (seeds, items), `items` row numbers, `groups`
 ledger.head           number and hash of the newest ledger line
 """
@@ -25,12 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.errors import InputError, PackError
+from aarlab.problems.audit_task import AuditTask
+from aarlab.problems.audit_task import load as load_audit
 from aarlab.problems.base import CARD, Problem, TaskCard, load
 from aarlab.records import Purpose
 from aarlab.settings import Settings
 from aarlab.vault import grader
 from aarlab.w2s.draw import draw
-from aarlab.w2s.task import Draw
+from aarlab.w2s.task import Draw, Ints
 
 SECRETS: Mapping[Purpose, str] = {
     "feedback": "feedback", "baseline": "feedback", "record": "record", "transfer": "transfer",
@@ -54,6 +56,7 @@ def create(lab: Path, problems: Sequence[Problem], settings: Settings) -> Vault:
     }
     secret = {
         "key": secrets.token_hex(32),
+        "audit": secrets.token_hex(32),
         "purposes": {name: {"secret": secrets.token_hex(32), "seeds": count} for name, count in seeds.items()},
     }
     write_new(folder / "secret.json", json.dumps(secret).encode(), 0o600)
@@ -66,6 +69,7 @@ class Vault:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._arrays = lru_cache(maxsize=32)(self._read_arrays)
+        self._audit_tasks = lru_cache(maxsize=8)(lambda problem, task: load_audit(self.problems[problem], task))
         self._groups = lru_cache(maxsize=32)(lambda problem, task: self.problems[problem].inputs(task).groups)
 
     @cached_property
@@ -100,6 +104,29 @@ class Vault:
     def seeds(self, problem: str, task: str, purpose: Purpose) -> tuple[int, ...]:
         part = self._secret["purposes"][SECRETS[purpose]]
         return tuple(_seed(part["secret"], f"{problem}/{task}/{i}") for i in range(part["seeds"]))
+
+    def practice_order(self, problem: str, task: str) -> Ints:
+        """Row numbers of the test items, in the order in which lists of predictions name them; the same for ever."""
+        rng = np.random.default_rng(_seed(self._secret["key"], f"practice order of {problem}/{task}"))
+        return rng.permutation(np.flatnonzero(self._arrays(problem, task, "is_test")))
+
+    def practice_labels(self, problem: str, task: str) -> NDArray[np.int8]:
+        """The hidden labels in that order."""
+        labels: NDArray[np.int8] = self._arrays(problem, task, "labels")[self.practice_order(problem, task)]
+        return labels
+
+    def audit_task(self, problem: str, task: str) -> AuditTask:
+        """A task with everything an audit may know of it, labels and all its teachers among that; kept once read."""
+        return self._audit_tasks(problem, task)
+
+    def rng(self, what: str) -> np.random.Generator:
+        """The lab's own chance for an audit, the same whenever it is asked for `what` and unknown outside.
+
+        Labs made before there were audits have no secret for it; theirs follows from the ledger's key.
+        """
+        kept = self._secret.get("audit")
+        secret = kept or hmac.new(self.key, b"aarlab audits", hashlib.sha256).hexdigest()
+        return np.random.default_rng(_seed(secret, what))
 
     def grade(
         self, problem: str, task: str, purpose: Purpose, outputs: Sequence[NDArray[np.floating]]

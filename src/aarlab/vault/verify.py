@@ -14,16 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aarlab.errors import Infrastructure, LedgerError, UnknownName
-from aarlab.records import Answer, Evaluation, LedgerLine, Score, Submission
+from aarlab.records import Answer, Evaluation, Judgement, LedgerLine, Score, Submission
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
+from aarlab.vault import practice
 from aarlab.vault.feedback import Ladder, released_bits
-from aarlab.vault.ledger import break_in, evaluation_body, submission_body, verdict_body
+from aarlab.vault.ledger import (
+    break_in,
+    canonical,
+    evaluation_body,
+    findings_body,
+    judgement_body,
+    submission_body,
+    verdict_body,
+)
 from aarlab.vault.store import Vault
 
 TOLERANCE = 1e-9
+
+RANKING = ("overrule", "audit", "settled")
+"""Kinds of lines that may change whether a submission ranks, and the sentence beside it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class Report:
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     earlier: Earlier | None = None
+    practice: int = 0  # answers to lists of predictions
+    practice_bits: float = 0.0  # released by them at most, beside `bits`
 
     def __bool__(self) -> bool:
         return not self.faults
@@ -51,6 +66,10 @@ class Report:
             f"answers given: {self.answers}; bits released about the hidden labels: at most {self.bits:.1f} "
             f"(bound of the whole run: {self.bound:.1f})",
         ]
+        if self.practice:
+            out.append(
+                f"practice answers given: {self.practice}; they released at most {self.practice_bits:.1f} bits more"
+            )
         if self.earlier and self.earlier.labs:
             out.append(
                 f"earlier runs on the same labels on this machine: {self.earlier.labs}, with {self.earlier.answers} "
@@ -86,9 +105,11 @@ class _Check:
         self.lines = rows.lines()
         self.submissions = {s.id: s for s in rows.submissions()}
         self.evaluations = {e.id: e for e in rows.evaluations()}
+        self.practised = rows.practice_answers()
         self.scores: dict[int, list[Score]] = {}
         for score in rows.scores():
             self.scores.setdefault(score.evaluation, []).append(score)
+        self.findings, self.judgements = rows.findings(), rows.judgements()
         self.announced: dict[str, set[int]] = {"submission": set(), "verdict": set(), "evaluation": set()}
 
     def report(self) -> Report:
@@ -105,6 +126,8 @@ class _Check:
             faults=list(dict.fromkeys(faults)),
             notes=[] if self.vault else ["the vault is not here: signatures, outcomes and scores were not checked"],
             earlier=self._earlier(),
+            practice=len(self.practised),
+            practice_bits=sum(practice.bits_each(len(row.predictions)) for row in self.practised),
         )
 
     def _earlier(self) -> Earlier | None:
@@ -130,12 +153,14 @@ class _Check:
             yield broken
         yield from self._cut_off()
         overruled: dict[int, dict[str, Any]] = {
-            x.body["submission"]: x.body for x in self.lines if x.kind == "overrule"
+            x.body["submission"]: x.body for x in self.lines if x.kind in RANKING and "ranked" in x.body
         }
         for line in self.lines:
             yield from self._line(line, overruled)
         yield from self._unannounced()
+        yield from self._judged()
         yield from self._ladder()
+        yield from practice.faults(self.lines, self.practised, self._practice_labels())
         yield from self._phase()
 
     def _cut_off(self) -> Iterator[str]:
@@ -154,7 +179,7 @@ class _Check:
         where = f"ledger line {line.number}"
         if line.kind == "submission":
             yield from self._submission(line.body, overruled.get(line.body["id"], {}), where)
-        if line.kind in ("answer", "score", "failed"):
+        if line.kind in ("answer", "score", "failed") or self._last_audit(line):
             yield from self._evaluation(line.body, where)
         if "answer" in line.body and "submission" in line.body:
             yield from self._verdict(line, where)
@@ -212,6 +237,39 @@ class _Check:
         if not same:
             yield f"the score rows of evaluation {row.id} do not follow from {name}"
 
+    def _last_audit(self, line: LedgerLine) -> bool:
+        """Whether a line ends an audit that was not opened again since."""
+        if "findings" not in line.body:
+            return False
+        number, later = line.body["evaluation"], self.lines[line.number :]
+        self.announced["evaluation"].add(number)
+        return not any(x.kind == "asked" and x.body["evaluation"] == number and x.body["again"] for x in later)
+
+    def _judged(self) -> Iterator[str]:
+        """Findings and verdicts as the ledger keeps them."""
+        audits = {x.body["submission"]: x for x in self.lines if "findings" in x.body}
+        for number in sorted(audits.keys() | self.findings.keys()):
+            line = audits.get(number)
+            told, found = line.body["findings"] if line else {}, findings_body(self.findings.get(number, []))
+            for audit in sorted(told.keys() | found.keys()):
+                if told.get(audit) != found.get(audit):
+                    where = f"ledger line {line.number}" if line else "no ledger line"
+                    yield f"the finding {audit} of submission {number} was edited ({where})"
+        lines = [x for x in self.lines if x.kind in RANKING and "verdict" in x.body]
+        for i in range(max(len(lines), len(self.judgements))):
+            yield from self._one_judged(lines[i : i + 1], self.judgements[i : i + 1])
+
+    def _one_judged(self, line: list[LedgerLine], row: list[Judgement]) -> Iterator[str]:
+        if not line:
+            yield f"a verdict on submission {row[0].submission} stands in the database and not in the ledger"
+        elif not row:
+            yield f"the verdict on submission {line[0].body['submission']} (ledger line {line[0].number}) is missing"
+        elif (row[0].submission, plain(judgement_body(row[0]))) != (
+            line[0].body["submission"],
+            line[0].body["verdict"],
+        ):
+            yield f"the verdict on submission {row[0].submission} was edited (ledger line {line[0].number})"
+
     def _unannounced(self) -> Iterator[str]:
         """Rows that the ledger never heard of."""
         for number, row in self.submissions.items():
@@ -250,6 +308,13 @@ class _Check:
                 if said != expected:
                     yield f"answer {number} does not follow from its scores: the Ladder says {said.text!r}"
 
+    def _practice_labels(self) -> NDArray[np.int8] | None:
+        """The labels in the order of practice lists; None where no list was answered or the vault is not here."""
+        if self.vault is None or not self.practised or not self.lines:
+            return None
+        problem = self.vault.problems[self.lines[0].body["problem"]]
+        return self.vault.practice_labels(problem.name, problem.of_role("feedback")[0].name)
+
     def _phase(self) -> Iterator[str]:
         moves = [x.body for x in self.lines if x.kind == "phase" and "to" in x.body]
         phase, here = self.rows.meta("phase"), moves[-1]["to"] if moves else "research"
@@ -263,6 +328,12 @@ class _Check:
 
 def _closed(row: Submission | Evaluation) -> bool:
     return row.status not in ("queued", "running")
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """As it reads back from the ledger: tuples are lists there."""
+    found: dict[str, Any] = json.loads(canonical(value))
+    return found
 
 
 def _differences(what: str, found: dict[str, Any], expected: dict[str, Any], where: str) -> Iterator[str]:
