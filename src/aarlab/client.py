@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -68,6 +68,10 @@ class LabClient:
     def leaderboard(self) -> Json:
         return self._get("/v1/leaderboard")
 
+    def practice_rules(self) -> Json:
+        """Whether practice mode is on, its items, and the answers left to the fleet."""
+        return self._get("/v1/practice")
+
     def submissions(self) -> list[Json]:
         """Your own, oldest first."""
         found: list[Json] = self._get("/v1/submissions")["submissions"]
@@ -123,6 +127,10 @@ class LabClient:
         """Write to the forum. kind: result, hypothesis, insight or error."""
         text = {"kind": kind, "title": title, "body": body, "parent": parent, "submission": submission}
         return self._post("/v1/posts", text, key)
+
+    def practice(self, predictions: Sequence[int]) -> Json:
+        """The rounded accuracy of one 0 or 1 per item of the public list, where the lab has practice mode on."""
+        return self._post("/v1/practice", {"predictions": [int(p) for p in predictions]})
 
     def heartbeat(self, state: str = "", best_open_pgr: float | None = None, trials: int = 0) -> Json:
         """Say that you live; the reply's `stop` says when to end."""

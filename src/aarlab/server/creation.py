@@ -23,6 +23,7 @@ from aarlab.server.auth import token_hash
 from aarlab.server.lab import LAB, OPERATOR, VIEWER, Lab
 from aarlab.settings import Settings
 from aarlab.store import Rows, Store
+from aarlab.vault import practice
 from aarlab.vault.feedback import Ladder
 from aarlab.vault.ledger import Ledger, digest, submission_body
 from aarlab.vault.store import create as create_vault
@@ -90,6 +91,8 @@ def _fill(folder: Path, settings: Settings, packs: Sequence[Problem]) -> dict[st
     settings_file.write(settings, folder / "lab.toml")
     vault = create_vault(folder, packs, settings)
     export_public(folder, problem)
+    if settings.scoring.practice:
+        practice.export(folder / "public", vault, problem, settings.scoring.practice)
     tokens = _tokens(settings)
     write_new(folder / "run" / "tokens.json", json.dumps(tokens, indent=1).encode(), 0o600)
     write_new(folder / "lab.db", b"", 0o600)
@@ -141,6 +144,7 @@ def _first_rows(rows: Rows, settings: Settings, problem: Problem, tokens: Mappin
         "start": ladder.accuracy(ladder.start),
         "rungs": ladder.rungs,
         "answers": settings.budget.answers,
+        "practice": settings.scoring.practice,
         "researchers": [r.name for r in settings.researchers],
         "cards": digest([task_card(c) for c in problem.tasks.values()]),
     }

@@ -11,6 +11,7 @@ from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Post, ResearcherRow, Score, Submission
 from aarlab.server.lab import LAB, Lab
 from aarlab.store import Rows
+from aarlab.vault import practice
 from aarlab.vault.feedback import HARD_TOP, released_bits
 from aarlab.vault.store import public_card, task_card
 
@@ -118,6 +119,7 @@ def budget(lab: Lab, rows: Rows, who: str) -> Json:
             "released_at_most": round(released_bits(given, rungs), 1),
             "bound_of_the_run": round(released_bits(rules.total, rungs), 1),
         },
+        "practice": practice_view(lab, rows),
         "label_set": {
             "earlier_runs": earlier.labs if earlier else None,
             "earlier_answers": earlier.answers if earlier else None,
@@ -127,6 +129,18 @@ def budget(lab: Lab, rows: Rows, who: str) -> Json:
         },
         "phase": lab.phase(rows),
         "seconds_left": lab.seconds_left(),
+    }
+
+
+def practice_view(lab: Lab, rows: Rows) -> Json:
+    """Practice answers and the bits that they released beside the Ladder's."""
+    total, given, items = lab.settings.scoring.practice, rows.count_practice(), lab.feedback.test_items
+    return {
+        "total": total,
+        "given": given,
+        "left": max(0, total - given),
+        "bits_released_at_most": round(practice.released_bits(given, items), 1),
+        "note": practice.warning(lab.feedback, total) if total else "off",
     }
 
 
@@ -143,6 +157,8 @@ def brief(lab: Lab, person: ResearcherRow | None) -> Json:
             "timeout_per_seed": lab.settings.scoring.timeout,
             "memory_mb": lab.settings.isolation.memory_mb,
             "method_bytes": MOST_BYTES,
+            "payload": dict(lab.policy.payload),
+            "practice": practice.warning(lab.feedback, total) if (total := lab.settings.scoring.practice) else "off",
         },
     }
 
