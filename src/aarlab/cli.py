@@ -263,6 +263,33 @@ def published(
         print_tables(tables)
 
 
+@app.command()
+def redteam(
+    problems: Annotated[list[str] | None, typer.Argument(help="Names or folders; default: all shipped ones.")] = None,
+    only: Annotated[str, typer.Option(help="One attack: its number, or a word of its name.", show_default="all")] = "",
+    fast: Annotated[bool, typer.Option(help="The quick subset, under three minutes.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for matrix.json and matrix.md.", show_default="none")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a lab and attack it; print what each attack gained, which audits fired, and how it ended.
+
+    Ends with code 3 where an attack did not end as it must.
+
+    Examples: aarlab redteam w2s-math      aarlab redteam --fast      aarlab redteam w2s-code --only 19
+    """
+    from aarlab.redteam import command
+
+    found = command.run(problems or [], only, fast, out, quiet=as_json)
+    if as_json:
+        _print_json(found.matrices)
+    else:
+        for matrix in found.matrices:
+            typer.echo(matrix["summary"])
+        if found.page:
+            typer.echo(found.page)
+    raise typer.Exit(0 if found.as_expected else 3)
+
+
 @problem_app.command("check")
 def problem_check(name: Annotated[str, typer.Argument(help="Problem to check, by name or folder.")]) -> None:
     """Compare every file of a problem's data pack with its SHA-256, and every ceiling with its floor."""

@@ -1,0 +1,1 @@
+"""One file, one attack; `aarlab.redteam.attack` says what is in it."""

@@ -1,0 +1,31 @@
+"""Nine researchers send lists of predictions in practice mode, each with one item turned round.
+
+The accuracy's change tells the item's label, if the answer shows it. Answers are rounded to a point, and ten is all the
+fleet gets: an item is worth a twentieth of a rounding step, and one is told from another only across an edge.
+"""
+
+from __future__ import annotations
+
+from aarlab.redteam.attack import Notes, Outcome
+from aarlab.redteam.ground import Ground
+from aarlab.redteam.practice import Lists
+
+NUMBER = 1
+NAME = "single flips, practice mode"
+EXPECTED = ("counted",)
+NEEDS = ()
+FAST = True
+
+
+def attack(ground: Ground) -> Outcome:
+    notes = Notes()
+    with ground.lab(practice=10) as lab:
+        lists = Lists(ground, lab)
+        first = lists.ask(lists.own)
+        told = [(item, lists.ask(lists.turned([item]))) for item in range(30)]
+        lists.check(notes)
+    better = lists.turned(
+        [item for item, answer in told if answer is not None and first is not None and answer > first]
+    )
+    lists.expect_small(notes, better)
+    return notes.outcome("10 answers of 31 asked for, one item turned round in each", "counted")
