@@ -46,6 +46,7 @@ def test_a_method_file_passes(source: str) -> None:
         ("x = 1\ndef run(task, seed, extra): pass", "no-run", "line 2"),
         ("def run(task, seed, *, key): pass", "no-run", "line 1"),
         ("#" * (MOST_BYTES + 1), "too-large", str(MOST_BYTES)),
+        (f"X = 0x{'7' * 5000}", "syntax", "integer"),
         ("é" * (MOST_BYTES // 2 + 1), "too-large", str(MOST_BYTES)),
         ("", "no-run", "no function `run`"),
     ],

@@ -58,6 +58,8 @@ def _dump(tree: ast.Module) -> str:
         return ast.dump(tree)
     except RecursionError:
         raise MethodError("syntax", "an expression is nested too deeply to be read") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise MethodError("syntax", f"the file cannot be read as Python: {error}") from None
 
 
 def _check_arguments(function: ast.FunctionDef) -> None:

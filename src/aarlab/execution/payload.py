@@ -1,9 +1,9 @@
 """How much data a method file carries: its size, the numbers written out in it, and text that looks packed.
 
 Nothing is executed: strings, bytes, names and comments are read off the syntax tree and the tokens. Numbers are counted
-by what they can hold: every six digits begun are one number, wherever the digits stand (in code, in a string, in a name,
-in a comment); a run of hex or base64 counts one number for every 20 bits; beyond the first `SHORT` every entry of a
-written-out list counts too, whatever it is, since a list of names or truths is a list of bits.
+by what they can hold: every six digits begun are one number, wherever the digits stand (in code, in a string, in a
+name, in a comment); a run of hex or base64 counts one number for every 20 bits; beyond the first `SHORT` every entry of
+a written-out list counts too, whatever it is, since a list of names or truths is a list of bits.
 
 What stays below the limits is not nothing. 500 numbers of six digits with their exponents are about 15,000 bits, more
 than one label for each item of a task, and 64 kB of sentences can hold as much again in their choice of words. The
@@ -71,7 +71,10 @@ class Amount:
         return f"{self.value:.4g} {WORDS.get(self.name, self.name)} (at most {self.limit:g}){where}"
 
 
-WORDS = {"bundle_kb": "kB of file", "numbers": "numbers written out", "packed_bytes": "bytes of packed data"}
+WORDS = {
+    "bundle_kb": "kB of file", "numbers": "numbers written out", "packed_bytes": "bytes of packed data",
+    "overlap": "runs of eight words out of items",
+}  # fmt: skip
 
 REMEDY = {
     "bundle_kb": "make the file shorter",
@@ -129,9 +132,8 @@ def _comments(source: str) -> list[tuple[int, str]]:
 
 def _literals(tree: ast.Module) -> Iterator[tuple[int, int]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, complex)):
-            if not isinstance(node.value, bool):
-                yield node.lineno, numbers_in(node.value)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float, complex):
+            yield node.lineno, numbers_in(node.value)  # type: ignore[arg-type]
 
 
 def numbers_in(value: complex) -> int:

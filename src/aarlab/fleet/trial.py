@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from aarlab.errors import InputError
-from aarlab.execution import LocalExecutor, MethodRun, check_source
+from aarlab.audits.payload import shared
+from aarlab.audits.policy import Policy
+from aarlab.errors import InputError, MethodError
+from aarlab.execution import LocalExecutor, MethodRun, check_payload, check_source
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
 from aarlab.w2s.open_task import OpenTask
+from aarlab.w2s.task import TaskInputs
 
 TIMEOUT = 120.0
 
@@ -45,13 +48,27 @@ def try_method(file: Path, problem: str, seeds: int, isolation: str) -> dict[str
         "accuracy": accuracy,
         "pgr": [card.pgr(a) for a in accuracy],
         "cpu_seconds": list(found.cpu_seconds),
+        "warnings": warnings(source, Policy.of(loaded.settings), task.inputs),
     }
+
+
+def warnings(source: str, policy: Policy, inputs: TaskInputs) -> list[str]:
+    """What a lab would say of the data the file carries: it refuses such a file, or does not rank it."""
+    told = []
+    try:
+        check_payload(source, policy.payload)
+    except MethodError as error:
+        told.append(f"a lab refuses this file: {error}")
+    if inputs.texts is not None and (amount := shared(source, [inputs], policy.payload)).ratio > 1:
+        told.append(f"a lab does not rank this file: it holds {amount.sentence}; take them from the task in run()")
+    return told
 
 
 def sentence(found: dict[str, Any]) -> str:
     pgr = np.array(found["pgr"])
     spread = f" (seeds: {', '.join(f'{v:.3f}' for v in pgr)})" if len(pgr) > 1 else ""
-    return (
+    line = (
         f"{found['problem']} {found['task']}: PGR {pgr.mean():.3f}{spread}, "
         f"accuracy {np.mean(found['accuracy']):.3f}, {np.mean(found['cpu_seconds']):.2f} CPU s a seed"
     )
+    return "\n".join([line, *(f"warning: {w}" for w in found["warnings"])])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aarlab.errors import BudgetSpent, InputError, NotAllowed, UnknownName
-from aarlab.execution.check import check_source, normalise
+from aarlab.execution.check import check_payload, check_source, normalise
 from aarlab.records import Submission
 from aarlab.server.auth import Identity
 from aarlab.server.bodies import NewSubmission
@@ -26,6 +26,7 @@ UNRANKED_TOP = (
 def submit(lab: Lab, who: Identity, body: NewSubmission, key: str | None) -> dict[str, Any]:
     """Take one submission in. Raises MethodError, BudgetSpent or NotAllowed with nothing written."""
     check_source(body.source)
+    check_payload(body.source, lab.policy.payload)
     normal = normalise(body.source)
     earlier = lab.earlier()
 
