@@ -82,18 +82,23 @@ def make_task(
     sign = 2.0 * labels[:, None] - 1
     weak = rng.normal(size=(items, WEAK)) + 0.30 * sign
     strong = rng.normal(size=(items, STRONG)) + 0.28 * sign
+    zero_shot = (strong[:, 0] + rng.normal(size=items)).astype(np.float32)
     inputs = TaskInputs(
         problem=problem,
         task=task,
-        layers={"early": pack.quantise(weak), "late": pack.quantise(strong)},
-        zero_shot=(strong[:, 0] + rng.normal(size=items)).astype(np.float32),
+        layers={
+            "early": pack.quantise(weak),
+            "late": pack.quantise(strong),
+            "logprob": pack.quantise(zero_shot[:, None]),
+        },  # fmt: skip
+        zero_shot=zero_shot,
         groups=np.arange(items) // 4,
         student=StudentSpec(("late",), (1.0,), 0.01),
         texts=tuple(f"item {i}" for i in range(items)),
     )
     is_test = np.arange(items) >= items // 2
     teachers = np.stack([_teach(rng, weak.astype(np.float32), labels) for _ in range(TEACHERS)])
-    pack.write_task(folder, inputs, teachers.astype(np.float16), {"labels": labels, "is_test": is_test})
+    pack.write_task(folder, inputs, teachers.astype(np.float16), _labels(rng, labels, is_test))
     accuracy = [float(((t > 0.5) == labels)[is_test].mean()) for t in teachers]
     ceiling = LogisticHead(0.01).fit(strong[~is_test].astype(np.float32), labels[~is_test])
     top = float(((ceiling.predict(strong[is_test].astype(np.float32)) > 0.5) == labels[is_test]).mean())
@@ -103,6 +108,11 @@ def make_task(
         floor=floor, ceiling=Measured(top, 0.0, 1), baselines=dict.fromkeys(BASELINES, floor.mean - below),
         licence="none",
     )  # fmt: skip
+
+
+def _labels(rng: np.random.Generator, labels: np.ndarray, is_test: np.ndarray) -> dict[str, np.ndarray]:
+    """The labels file, with a made-up writer of each item: what the borrowed problem promises to audits."""
+    return {"labels": labels, "is_test": is_test, "author": rng.integers(4, size=len(labels)).astype(np.int8)}
 
 
 def _teach(rng: np.random.Generator, weak: np.ndarray, labels: np.ndarray) -> np.ndarray:
