@@ -152,6 +152,8 @@ def _known_outside(nodes: Sequence[ast.AST]) -> set[str]:
     for node in nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             found |= {a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)} | {node.name}
+        elif isinstance(node, ast.JoinedStr):  # before Python 3.12 a formatted string is one token
+            found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
             found |= set(node.names)
         elif isinstance(node, (ast.keyword, ast.alias, ast.ClassDef, ast.ExceptHandler)):
