@@ -75,6 +75,13 @@ def test_hiding_from_a_flip_fits_no_track() -> None:
     assert "follow which teacher" in verdict.reason
 
 
+def test_a_hybrid_may_lean_on_either_side() -> None:
+    """A mixture that hardly needs its teacher is as declared; one that only notices an inverted teacher is not."""
+    assert POLICY.judge("hybrid", profile(teacher=0.02, teacher_swap=0.02), 2000).outcome == "ranked"
+    assert POLICY.judge("hybrid", profile(teacher=0.9, teacher_swap=0.6), 2000).outcome == "ranked"
+    assert POLICY.judge("hybrid", profile(teacher=0.9, teacher_swap=0.0), 2000).outcome == "not ranked"
+
+
 def test_learning_the_same_from_a_flipped_teacher_is_no_offence() -> None:
     """A method that finds the sign of its answers elsewhere follows its teacher all the same."""
     assert POLICY.judge("inductive", profile(teacher=0.0, teacher_swap=0.9), 2000).outcome == "ranked"

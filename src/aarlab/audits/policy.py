@@ -58,16 +58,17 @@ TRACKS: dict[str, dict[str, Range]] = {
     "inductive": {"teacher": Range(0.25), "teacher swap": Range(0.25), "test batch": Range(high=0.05)},
     "transductive": {"teacher": Range(0.25), "teacher swap": Range(0.25), "test batch": ANY},
     "group": {"teacher": Range(0.25), "teacher swap": Range(0.25), "test batch": ANY},
-    "hybrid": {"teacher": Range(0.05), "teacher swap": Range(0.05), "test batch": ANY},
     "teacher-free": {"teacher": Range(high=0.1), "teacher swap": Range(high=0.25), "test batch": ANY},
+    "hybrid": {"teacher": ANY, "teacher swap": Range(0.05), "test batch": ANY},
 }
 """What each track allows, from the narrowest on:
 
     inductive      learns from the weak labels; judges every test item alone
     transductive   also learns from the unlabelled test items
     group          also from how the test items of one group hang together
-    hybrid         the weak labels and the student's own opinion
     teacher-free   the student's own opinion alone (unsupervised elicitation)
+    hybrid         the weak labels and the student's own opinion, in any mixture; but whoever turns with an inverted
+                   teacher also has to follow another one, else it has only noticed the inversion
 """
 
 PAYLOAD: dict[str, float] = {"bundle_kb": 64, "numbers": 500, "packed_bytes": 2000, "overlap": 0}
@@ -145,7 +146,7 @@ class Policy:
         return Verdict(outcome, declared, track or declared, reason, row(findings), tuple(channels))
 
     def _on(self, ranges: Mapping[str, Range], found: Mapping[str, Finding], items: int) -> list[ChannelVerdict]:
-        return [_channel(name, limit, found, items) for name, limit in ranges.items()]
+        return [_channel(name, limit, found, items, ranges) for name, limit in ranges.items()]
 
     def _track(
         self, declared: str, found: Mapping[str, Finding], items: int
@@ -177,6 +178,9 @@ class Policy:
         return ("ranked with a note", "; ".join(notes)) if notes else ("ranked", "")
 
 
+TURNS = 0.25
+"""A method of which an inverted teacher costs less than this share does not turn with its teacher."""
+
 VIOLATIONS: tuple[ChannelWord, ...] = ("undeclared use", "declared, not used")
 
 
@@ -199,7 +203,9 @@ def _more(one: Finding, other: Finding) -> bool:
     return one.value > other.value
 
 
-def _channel(name: str, limit: Range, found: Mapping[str, Finding], items: int) -> ChannelVerdict:
+def _channel(
+    name: str, limit: Range, found: Mapping[str, Finding], items: int, ranges: Mapping[str, Range]
+) -> ChannelVerdict:
     low, high = (None if math.isinf(x) else x for x in (limit.low, limit.high))
     finding = found.get(name)
     if finding is None or finding.status in ("not applicable", "failed") or limit == ANY:
@@ -207,7 +213,8 @@ def _channel(name: str, limit: Range, found: Mapping[str, Finding], items: int) 
     if not finding.measured:
         return ChannelVerdict(name, "cannot tell", finding.sentence, low, high)
     assert finding.value is not None
-    if finding.value in limit or (name == "teacher" and _follows(found, limit)):
+    excused = (name == "teacher" and _follows(found, limit)) or (name == "teacher swap" and _free(found, ranges))
+    if finding.value in limit or excused:
         return ChannelVerdict(name, "as declared", "", low, high)
     word, sentence = _outside(name, finding, limit, items)
     return ChannelVerdict(name, word, sentence, low, high)
@@ -223,6 +230,13 @@ def _follows(found: Mapping[str, Finding], limit: Range) -> bool:
         and (swap.low or 0) > 0
         and (swap.value or 0) >= limit.low
     )
+
+
+def _free(found: Mapping[str, Finding], ranges: Mapping[str, Range]) -> bool:
+    """Whether a track leaves the teacher free, and the method does not turn with it either."""
+    turns = found.get("teacher")
+    free = math.isinf(ranges.get("teacher", Range(0)).low)
+    return free and turns is not None and turns.measured and (turns.value or 0) < TURNS
 
 
 def _outside(name: str, finding: Finding, limit: Range, items: int) -> tuple[ChannelWord, str]:

@@ -246,6 +246,7 @@ SPACE = 30
 """Principal components that a head in the items' own space reads."""
 
 OWN_SPACE = """import numpy as np
+from scipy.sparse.linalg import eigsh
 
 WEIGHTS = {weights}
 
@@ -257,8 +258,8 @@ def space(task, items):
     known, asked = read(task.train), read(items)
     middle, spread = known.mean(0), known.std(0) + 1e-6
     known, asked = (known - middle) / spread, (asked - middle) / spread
-    values, vectors = np.linalg.eigh(known.T @ known / len(known))
-    axes = vectors[:, ::-1][:, :len(WEIGHTS)]
+    _, vectors = eigsh(known.T @ known / len(known), len(WEIGHTS), v0=np.ones(known.shape[1]))
+    axes = vectors[:, ::-1]
     scores = known @ axes
     side = np.sign((scores ** 3).mean(0) + 1e-12)
     return asked @ axes * side / (scores.std(0) + 1e-6)
