@@ -4,6 +4,7 @@ A file starts with comment lines that say what it is:
 
     # name: confident-weak-labels
     # family: data filtering                 one of FAMILIES
+    # track: inductive                       what it may use, a track of the problems' policies
     # origin: human baselines, 2026 study    where it comes from
     # claim: PGR 0.23 on chat preference     what its source reports, where it reports a number
 
@@ -37,6 +38,7 @@ class About:
     family: str
     origin: str
     title: str
+    track: str
     claim: str = ""
 
 
@@ -56,6 +58,6 @@ def source(name: str) -> str:
 def about(name: str) -> About:
     """The header of a method file. Raises UnknownName."""
     text = source(name)
-    header = dict(re.findall(r"^# (name|family|origin|claim): (.+)$", text.split('"""', 1)[0], re.MULTILINE))
+    header = dict(re.findall(r"^# (name|family|track|origin|claim): (.+)$", text.split('"""', 1)[0], re.MULTILINE))
     words = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
     return About(title=" ".join(words.split()), **header)

@@ -1,5 +1,6 @@
 # name: auxiliary-confidence-loss
 # family: loss function
+# track: inductive
 # origin: Burns et al. 2023
 # claim: PGR near 0.8 on NLP tasks, GPT-2-sized teacher and GPT-4 student, where weak labels give about 0.25
 """Auxiliary confidence loss: while it learns, the student is also taught its own hard labels, and may so disagree.

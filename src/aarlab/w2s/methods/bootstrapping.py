@@ -1,5 +1,6 @@
 # name: bootstrapping
 # family: self-training
+# track: inductive
 # origin: Burns et al. 2023
 """Bootstrapping: the teacher teaches a small student, which teaches a larger one, and so on up to the full student.
 

@@ -1,5 +1,6 @@
 # name: born-again
 # family: self-training
+# track: inductive
 # origin: Furlanello et al. 2018; EleutherAI w2s, 2024
 # claim: strong-to-strong rounds gave no consistent gain over 21 NLP data sets (EleutherAI)
 """Born-again rounds: each student is trained anew on a mixture of the weak labels and its predecessor's opinion.

@@ -1,5 +1,6 @@
 # name: ccs-evolution
 # family: evolutionary
+# track: inductive
 # origin: agents, 2026 study
 # claim: PGR 0.93 on chat preference
 """CCS and evolution: an unsupervised truth probe resamples the weak labels; the warmed-up student is then evolved.

@@ -1,5 +1,6 @@
 # name: confidence-window
 # family: loss function
+# track: inductive
 # origin: EleutherAI w2s, 2024
 # claim: no consistent gain over 21 NLP data sets
 """Confidence window: only items of which the student is not yet sure teach it; the others exert no pull.

@@ -1,5 +1,6 @@
 # name: confident-weak-labels
 # family: data filtering
+# track: inductive
 # origin: human baselines, 2026 study
 # claim: PGR 0.23 on chat preference, 0.30 on math, 0.19 on code
 """Confident weak labels: only items of which the teacher is sure are taught, with hard labels.

@@ -1,5 +1,6 @@
 # name: confident-weak-labels-quantile
 # family: data filtering
+# track: inductive
 # origin: human baselines, 2026 study, with a quantile in place of its thresholds
 """Confident weak labels by quantile: of each class the half of which the teacher is surest is taught, with hard labels.
 

@@ -1,5 +1,6 @@
 # name: critic-training
 # family: other
+# track: inductive
 # origin: human baselines, 2026 study; Saunders et al. 2022
 # claim: PGR -0.04 on chat preference, 0.26 on math, -0.09 on code
 """Critic training: the student learns to write critiques that help the teacher judge, then learns from its new labels.

@@ -1,5 +1,6 @@
 # name: em-posterior
 # family: self-training
+# track: hybrid
 # origin: agents, 2026 study
 # claim: PGR 0.78 on chat preference
 """EM posterior: what the untrained student believes is the prior, the teacher a noisy channel, Bayes' rule joins them.

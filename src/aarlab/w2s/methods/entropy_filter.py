@@ -1,5 +1,6 @@
 # name: entropy-filter
 # family: data filtering
+# track: inductive
 # origin: predictive entropy of a committee, Seung et al. 1992; Houlsby et al. 2011
 """Entropy filter: the items on which teacher and out-of-fold student together are least in doubt are taught.
 

@@ -1,5 +1,6 @@
 # name: epiplexity
 # family: confidence weighting
+# track: inductive
 # origin: agents, 2026 study
 # claim: PGR 0.62 on chat preference
 """Epiplexity: out-of-fold labels, drawn towards 1/2 where training taught the student little about an item.

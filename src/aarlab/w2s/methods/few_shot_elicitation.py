@@ -1,5 +1,6 @@
 # name: few-shot-elicitation
 # family: unsupervised elicitation
+# track: teacher-free
 # origin: human baselines, 2026 study; Wen et al. 2025
 """Few-shot elicitation: the student labels items from a few examples it labelled itself, until its labels predict
 one another; then it is trained on them. No teacher.

@@ -1,5 +1,6 @@
 # name: knn-filter
 # family: data filtering
+# track: inductive
 # origin: EleutherAI w2s, 2024
 # claim: probe-based filters gave no consistent gain over 21 NLP data sets
 """kNN filter: labels that differ most from those of the nearest items are left out.

@@ -1,5 +1,6 @@
 # name: log-confidence
 # family: loss function
+# track: inductive
 # origin: EleutherAI w2s, 2024
 # claim: the only change of loss with signs of a consistent gain over 21 NLP data sets
 """Log-confidence loss: the auxiliary confidence loss with a threshold that keeps the teacher's share of ones.

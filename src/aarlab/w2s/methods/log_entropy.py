@@ -1,5 +1,6 @@
 # name: log-entropy
 # family: loss function
+# track: inductive
 # origin: EleutherAI w2s, 2024; Grandvalet and Bengio 2004
 # claim: no consistent gain over 21 NLP data sets
 """Log-entropy loss: the student is taught the teacher's probabilities and to be sure of what it says.

@@ -1,5 +1,6 @@
 # name: mdl-curriculum
 # family: curriculum
+# track: inductive
 # origin: agents, 2026 study
 # claim: PGR 0.68 on chat preference
 """MDL curriculum: the short description first; the student learns the confident half, then everything, more gently.

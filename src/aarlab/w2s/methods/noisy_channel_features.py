@@ -1,5 +1,6 @@
 # name: noisy-channel-features
 # family: confidence weighting
+# track: hybrid
 # origin: Raykar et al. 2010, learning from crowds; Welinder et al. 2010
 """Noisy channel with features: how far the teacher is believed depends on the item, and EM finds out how.
 

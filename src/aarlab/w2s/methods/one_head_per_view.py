@@ -1,5 +1,6 @@
 # name: one-head-per-view
 # family: ensemble
+# track: inductive
 # origin: Blum and Mitchell 1998, co-training; Dietterich 2000, ensembles
 """One head per view: students that see the items in different ways learn the weak labels apart and answer together.
 

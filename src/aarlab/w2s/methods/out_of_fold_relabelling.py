@@ -1,5 +1,6 @@
 # name: out-of-fold-relabelling
 # family: self-training
+# track: inductive
 # origin: cross-fitting, Chernozhukov et al. 2018; noisy labels found out of sample, Northcutt et al. 2021
 """Out-of-fold relabelling: an item's label is mixed with the opinion of students that never saw it.
 

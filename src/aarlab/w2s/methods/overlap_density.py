@@ -1,5 +1,6 @@
 # name: overlap-density
 # family: data filtering
+# track: inductive
 # origin: agents, 2026 study
 # claim: PGR 0.75 on chat preference
 """Overlap density: the student is taught the half of the items that are typical, agreed upon, and of middling doubt.

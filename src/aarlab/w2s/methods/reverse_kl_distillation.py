@@ -1,5 +1,6 @@
 # name: reverse-kl-distillation
 # family: distillation
+# track: inductive
 # origin: Yao et al. 2025; Gu et al. 2023
 """Distillation with reverse KL: the student need not cover the teacher's doubts, only agree where it is sure itself.
 

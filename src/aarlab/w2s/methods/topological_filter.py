@@ -1,5 +1,6 @@
 # name: topological-filter
 # family: data filtering
+# track: inductive
 # origin: Wu et al. 2020; EleutherAI w2s, 2024
 # claim: probe-based filters gave no consistent gain over 21 NLP data sets (EleutherAI)
 """Topological filter: only the main body of each class is taught, without the outliers inside it.

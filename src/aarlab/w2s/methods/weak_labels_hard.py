@@ -1,5 +1,6 @@
 # name: weak-labels-hard
 # family: other
+# track: inductive
 # origin: human baselines, 2026 study; Burns et al. 2023
 # claim: PGR 0.20 on chat preference, 0.34 on math, 0.13 on code
 """Weak labels, hard: the student is fine-tuned on the teacher's yes or no.

@@ -1,5 +1,6 @@
 # name: weak-labels-soft
 # family: other
+# track: inductive
 # origin: human baselines, 2026 study; Burns et al. 2023
 """Weak labels, soft: the student is fine-tuned on the teacher's probabilities.
 

@@ -1,5 +1,6 @@
 # name: zero-shot-elicitation
 # family: unsupervised elicitation
+# track: teacher-free
 # origin: human baselines, 2026 study; Wen et al. 2025
 # claim: PGR 0.03 on chat preference, 0.59 on math, 0.14 on code
 """Zero-shot elicitation: the student labels the train items itself, without the teacher, and is trained on that.

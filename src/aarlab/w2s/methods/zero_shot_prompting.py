@@ -1,5 +1,6 @@
 # name: zero-shot-prompting
 # family: unsupervised elicitation
+# track: teacher-free
 # origin: human baselines, 2026 study
 """Zero-shot prompting: what the untrained student says, thresholded without any label.
 

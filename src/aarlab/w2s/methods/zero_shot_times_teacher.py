@@ -1,5 +1,6 @@
 # name: zero-shot-times-teacher
 # family: ensemble
+# track: hybrid
 # origin: product of experts, Hinton 2002
 """Zero-shot times teacher: both opinions multiplied, smoothed out of fold once, and taught.
 
