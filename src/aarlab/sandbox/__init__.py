@@ -1,4 +1,4 @@
-"""Where untrusted code runs: `open_sandbox("bwrap")` isolates, `open_sandbox("process")` does not."""
+"""Where untrusted code runs: `bwrap` and `gvisor` isolate, `process` does not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ def open_sandbox(kind: str) -> Sandbox:
         from aarlab.sandbox.bwrap import BwrapSandbox
 
         return BwrapSandbox()
+    if kind == "gvisor":
+        from aarlab.sandbox.gvisor import GvisorSandbox
+
+        return GvisorSandbox()
     if kind == "process":
         from aarlab.sandbox.process import ProcessSandbox
 
         return ProcessSandbox()
     from aarlab.errors import ConfigError
 
-    raise ConfigError(f"there is no sandbox {kind!r}; it is 'bwrap' or 'process'")
+    raise ConfigError(f"there is no sandbox {kind!r}; it is 'bwrap', 'gvisor' or 'process'")

@@ -19,6 +19,7 @@ import socket
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class BwrapSandbox:
 
     name = "bwrap"
     isolated = True
+    own_processes = 2
+    """Processes of the sandbox itself, which do not count against its limit: bwrap's two."""
 
     def check(self) -> None:
         """Start a sandbox once and see that it runs Python. Raises SandboxUnavailable with the reason."""
@@ -106,8 +109,8 @@ class BwrapSandbox:
             give_workspace(spec.workspace, spec.uid_index)
         ours, theirs = socket.socketpair()
         with ours, theirs, contextlib.ExitStack() as files:
-            arguments, descriptors = _arguments(spec, files, terminal)
-            blob = _memory_file(b"\0".join(a.encode() for a in arguments) + b"\0", files)
+            arguments, descriptors = self.arguments(spec, files, terminal)
+            blob = memory_file(b"\0".join(a.encode() for a in arguments) + b"\0", files)
             start = [binary(), "--args", str(blob), "--", PYTHON, "-I", "-S", ENTER, str(theirs.fileno())]
             if os.geteuid() == 0 and not mounts_as_root():
                 uid = FIRST_UID + spec.uid_index
@@ -148,15 +151,38 @@ class BwrapSandbox:
         pids = measure.descendants(popen.pid)
         if len(pids) < 2:
             raise SandboxUnavailable("bwrap ended while the sandbox was set up")
-        group = Cgroup.create(spec.limits)
+        limits = self.host_limits(spec.limits)
+        group = Cgroup.create(limits)
         if group is not None and not group.add(pids):
             group.remove()
             group = None
         process = SandboxProcess(popen, pids[1], group)
-        ours.sendall(json.dumps(_orders(spec, nice, held=group is not None)).encode())
+        ours.sendall(json.dumps(self.orders(spec, nice, held=group is not None)).encode())
         ours.shutdown(socket.SHUT_WR)
-        WATCH.add(Watched(process, pids[1], spec.limits, spec.workspace, memory_is_held=group is not None))
+        watched = replace(limits, processes=spec.limits.processes)
+        WATCH.add(Watched(process, pids[1], watched, spec.workspace, group is not None, self.own_processes))
         return process
+
+    def host_limits(self, limits: Limits) -> Limits:
+        """What the cgroup is told: all processes together, the sandbox's own among them; `processes` counts threads."""
+        return limits
+
+    def arguments(self, spec: SandboxSpec, files: contextlib.ExitStack, terminal: bool) -> tuple[list[str], list[int]]:
+        """bwrap's options and the descriptors they name."""
+        out, descriptors = view(spec, files, terminal)
+        descriptors.append(memory_file(seccomp.sandbox_filter(), files))
+        return [*out, "--seccomp", str(descriptors[-1])], descriptors
+
+    def orders(self, spec: SandboxSpec, nice: int, held: bool) -> dict[str, Any]:
+        """What the first program inside does before it becomes `spec.argv`; `held`: a cgroup holds the memory."""
+        return {
+            "limits": rlimits(spec.limits, held),
+            "nice": nice,
+            "uid": FIRST_UID + spec.uid_index if os.geteuid() == 0 and mounts_as_root() else None,
+            "folder": "/work" if spec.workspace is not None else "/",
+            "argv": list(spec.argv),
+            "env": {**environment(spec.workspace is not None), **spec.env},
+        }
 
 
 def _check_spec(spec: SandboxSpec) -> None:
@@ -185,12 +211,12 @@ def give_workspace(folder: Path, index: int) -> None:
     folder.chmod(0o700)
 
 
-def _arguments(spec: SandboxSpec, files: contextlib.ExitStack, terminal: bool) -> tuple[list[str], list[int]]:
-    """bwrap's options and the descriptors they name."""
+def view(spec: SandboxSpec, files: contextlib.ExitStack, terminal: bool) -> tuple[list[str], list[int]]:
+    """bwrap's options for namespaces and files, and the descriptors they name."""
     descriptors: list[int] = []
 
     def data(content: bytes) -> str:
-        descriptors.append(_memory_file(content, files))
+        descriptors.append(memory_file(content, files))
         return str(descriptors[-1])
 
     out = _namespaces(terminal) + _folders(spec) + _system()
@@ -221,7 +247,6 @@ def _arguments(spec: SandboxSpec, files: contextlib.ExitStack, terminal: bool) -
         out += ["--dir", "/tmp"]
     out += _sockets(spec.sockets)
     out += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    out += ["--seccomp", data(seccomp.sandbox_filter())]
     return out, descriptors
 
 
@@ -281,9 +306,8 @@ def _sockets(sockets: tuple[tuple[Path, str], ...]) -> list[str]:
     return out
 
 
-def _orders(spec: SandboxSpec, nice: int, held: bool) -> dict[str, Any]:
-    """What the first program inside does before it becomes `spec.argv`."""
-    limits = spec.limits
+def rlimits(limits: Limits, held: bool) -> dict[str, int]:
+    """Limits of each process, by `enter.LIMITS`; `held`: a cgroup holds the memory of all."""
     wanted: dict[str, int] = {"file": limits.file_mb << 20, "files": limits.open_files, "core": 0}
     if limits.cpu_seconds:
         wanted["cpu"] = math.ceil(limits.cpu_seconds)
@@ -291,14 +315,7 @@ def _orders(spec: SandboxSpec, nice: int, held: bool) -> dict[str, Any]:
         wanted["data"] = limits.memory_mb << 21  # per process; the watch holds the sum
     if _counts_processes_inside():
         wanted["processes"] = limits.processes
-    return {
-        "limits": wanted,
-        "nice": nice,
-        "uid": FIRST_UID + spec.uid_index if os.geteuid() == 0 and mounts_as_root() else None,
-        "folder": "/work" if spec.workspace is not None else "/",
-        "argv": list(spec.argv),
-        "env": {**environment(spec.workspace is not None), **spec.env},
-    }
+    return wanted
 
 
 def _counts_processes_inside() -> bool:
@@ -348,7 +365,7 @@ def _advice() -> str:
     return "Unprivileged user namespaces may be switched off on this host; see docs/sandboxes.md"
 
 
-def _memory_file(content: bytes, files: contextlib.ExitStack) -> int:
+def memory_file(content: bytes, files: contextlib.ExitStack) -> int:
     """A descriptor from which `content` can be read once."""
     descriptor = os.memfd_create("aarlab")
     files.callback(os.close, descriptor)

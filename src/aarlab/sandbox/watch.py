@@ -32,6 +32,7 @@ class Watched:
     limits: Limits
     workspace: Path | None
     memory_is_held: bool  # by the kernel
+    own: int = 2  # processes of the sandbox itself, which do not count against `limits.processes`
     due: float = 0.0
     free: int = 0
     device: int = field(default=0)
@@ -67,8 +68,7 @@ class Watched:
         used_cpu = self.process.cpu_seconds()  # read in any case: without a cgroup it is lost when processes end
         if limits.cpu_seconds and used_cpu > limits.cpu_seconds:
             return "cpu"
-        # bwrap's own two processes do not count
-        return "processes" if len(pids) > limits.processes + 2 else None
+        return "processes" if len(pids) > limits.processes + self.own else None
 
     def _many_files_in_memory(self) -> bool:
         """Whether the memory file systems hold more than `MOST_FILES`: their size limit does not count empty files."""
