@@ -119,9 +119,11 @@ def mentions(node: ast.AST, names: frozenset[str] = frozenset(), attributes: tup
 
 
 def _derived(value: ast.expr, known: set[str]) -> bool:
-    """Sums, tuples' parts and plain conversions of known names."""
+    """Sums, comparisons and plain conversions of known names."""
     if isinstance(value, ast.Name):
         return value.id in known
+    if isinstance(value, ast.Compare):
+        return any(_derived(side, known) for side in (value.left, *value.comparators))
     if isinstance(value, ast.BinOp):
         return _derived(value.left, known) or _derived(value.right, known)
     if isinstance(value, ast.UnaryOp):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aarlab.audits.base import LEVELS, Level
+from aarlab.audits.reader import Reader, with_opinion
 from aarlab.audits.run import Examiner, Method, Tell
 from aarlab.errors import InputError, MethodError, NotAllowed, UnknownName
 from aarlab.execution.base import Executor, MethodRun, RunResult
@@ -123,10 +124,14 @@ def examine(lab: Lab, evaluation: Evaluation, executor: Executor, tell: Tell = l
         limits=lab.policy.payload,
         tell=tell,
     )
+    source = lab.source(submission.bundle_hash)
     try:
-        found = examiner.examine(Method(lab.source(submission.bundle_hash), submission.claimed_pgr), level)
+        found = examiner.examine(Method(source, submission.claimed_pgr), level)
     except MethodError as error:
         return Examined(cpu_seconds=metered.cpu_seconds, trouble=error.reason)
+    if lab.settings.audit.reader:
+        ranges = lab.policy.ranges(submission.track)
+        found = with_opinion(found, Reader(lab.settings.audit.reader), source, problem.brief, ranges, submission.track)
     return Examined(tuple(plain(f) for f in found), metered.cpu_seconds)
 
 
