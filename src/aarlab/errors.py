@@ -21,6 +21,8 @@ data travels to a researcher only as its `reason`.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AarlabError(Exception):
     """Base of all errors that aarlab raises on purpose."""
@@ -52,7 +54,8 @@ class MethodError(InputError):
     """A method file, or what it returned, breaks the contract.
 
     `reason` is one of `REASONS`: the only word about the failure that leaves a run on hidden data. `detail` is the
-    method's traceback, for operators and for runs on open tasks.
+    method's traceback, for operators and for runs on open tasks. `events` (aarlab.execution.base.Event) is what the
+    method's process did besides computing until it failed, for operators and audits.
     """
 
     http_status = 422
@@ -61,12 +64,13 @@ class MethodError(InputError):
         "timed-out", "out-of-memory", "crashed", "forbidden",
     )  # fmt: skip
 
-    def __init__(self, reason: str, message: str, detail: str = "") -> None:
+    def __init__(self, reason: str, message: str, detail: str = "", *, events: tuple[Any, ...] = ()) -> None:
         if reason not in self.REASONS:
             raise ValueError(f"unknown MethodError reason {reason!r}")
         super().__init__(message)
         self.reason = reason
         self.detail = detail
+        self.events = events
 
 
 class ConfigError(InputError):

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from aarlab.errors import AarlabError, Infrastructure, MethodError
-from aarlab.execution.base import MethodRun, RunResult
+from aarlab.execution import events
+from aarlab.execution.base import Event, MethodRun, RunResult
 from aarlab.sandbox.base import Limits, Sandbox, SandboxProcess, SandboxSpec
-from aarlab.sandbox.library import LIBRARY, PYTHON, library_binds
+from aarlab.sandbox.library import LIBRARY, PYTHON, library_binds, sites_inside
 from aarlab.w2s.task import Draw, Floats
 
 DEFAULT = Limits(memory_mb=1024, cpu_seconds=0, processes=64, file_mb=0, disk_mb=0, open_files=64, tmp_mb=0)
@@ -189,7 +190,7 @@ class Worker:
     def start(cls, sandbox: Sandbox, limits: Limits, index: int, hidden: tuple[Path, ...] = ()) -> Worker:
         """Start a sandbox and wait until its imports are done. Raises Infrastructure."""
         spec = SandboxSpec(
-            argv=(PYTHON, "-I", f"{LIBRARY}/aarlab/execution/worker.py"),
+            argv=(PYTHON, "-I", "-S", f"{LIBRARY}/aarlab/execution/worker.py", *sites_inside()),
             workspace=None,
             read_only=library_binds(),
             sockets=(),
@@ -218,20 +219,29 @@ class Worker:
         for part in (json.dumps(job).encode(), what.inputs, what.source.encode(errors="replace")):
             self._send(part, deadline)
         outputs, cpu, wall = [], [], []
-        for draw in what.draws:
-            output, facts = self._one(draw, what.timeout)
-            outputs.append(output)
-            cpu.append(float(facts["cpu"]))
-            wall.append(float(facts["wall"]))
-        return RunResult(tuple(outputs), tuple(cpu), tuple(wall))
+        seen: list[Event] = []
+        try:
+            for draw in what.draws:
+                output, facts = self._one(draw, what.timeout, seen)
+                outputs.append(output)
+                cpu.append(float(facts["cpu"]))
+                wall.append(float(facts["wall"]))
+        except MethodError as error:
+            error.events = events.added(seen)
+            raise
+        return RunResult(tuple(outputs), tuple(cpu), tuple(wall), events.added(seen))
 
-    def _one(self, draw: Draw, timeout: float) -> tuple[Floats, dict[str, Any]]:
+    def _one(self, draw: Draw, timeout: float, seen: list[Event]) -> tuple[Floats, dict[str, Any]]:
+        """One draw's answer and facts. Its events are added to `seen`, whatever comes of it."""
         deadline = time.monotonic() + timeout + START_SECONDS
         self._send(json.dumps(int(draw.seed)).encode(), deadline)
         for array, kind in ((draw.train, np.int64), (draw.test, np.int64), (draw.weak_labels, np.float32)):
             self._send(np.ascontiguousarray(array, kind).tobytes(), deadline)
         facts = json.loads(self._receive(time.monotonic() + timeout + GRACE_SECONDS))
         body = self._receive(time.monotonic() + GRACE_SECONDS)
+        seen += events.parse(self._receive(time.monotonic() + GRACE_SECONDS), facts["flooded"], facts["cut"])
+        if facts["signal"] == signal.SIGSYS:
+            seen.append(events.ENDED)
         self._judge_end(facts, body, timeout)
         return decode(body[len(STARTED) :], len(draw.test)), facts
 

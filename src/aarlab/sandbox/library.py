@@ -19,7 +19,7 @@ LIBRARY = "/opt/aarlab"
 PACKAGE = Path(__file__).resolve().parents[1]
 WHITELIST = (
     "__init__.py", "errors.py", "records.py", "statistics", "client.py", "w2s", "researchers",
-    "execution/worker.py", "sandbox/seccomp.py", "sandbox/enter.py",
+    "execution/worker.py", "execution/trace.py", "sandbox/seccomp.py", "sandbox/enter.py",
 )  # fmt: skip
 NEEDED = ("numpy", "scipy", "sklearn", "optuna", "httpx")
 
@@ -62,6 +62,11 @@ def site_folders() -> list[Path]:
             folders.append(Path(spec.origin).parent.parent)
     seen = {os.path.realpath(f): Path(os.path.realpath(f)) for f in folders if f.is_dir()}
     return list(seen.values())
+
+
+def sites_inside() -> list[str]:
+    """The folders of `site_folders`, as a sandbox sees them."""
+    return [SITE, *(f"/opt/site/{i}" for i in range(1, len(site_folders())))]
 
 
 def masks(binds: tuple[tuple[Path, str], ...], hidden: tuple[Path, ...] = ()) -> list[str]:

@@ -5,7 +5,7 @@ Two filters, for x86_64 and aarch64:
 - `sandbox_filter()` holds for everything in a sandbox. It refuses what has no use there and has been a way out of
   sandboxes, or a way to keep things where no limit counts them.
 - `method_filter(pid)` is put on top for the process that runs a method: no new programs or processes, no sockets,
-  no signals to others, no locks or watches on shared files.
+  no signals to others, no locks or watches on shared files, and its trace stays open.
 
 A refused call fails with EPERM, as if the user lacked a right, so that libraries that probe for a program go on
 without it. Calls of another architecture kill the process. The module stands alone: it is read inside sandboxes.
@@ -38,7 +38,8 @@ SIGKILL, SIGSTOP = 9, 19
 CALLS: dict[str, tuple[int | None, int | None]] = {
     "accept": (43, 202), "accept4": (288, 242), "acct": (163, 89), "add_key": (248, 217), "adjtimex": (159, 171),
     "bind": (49, 200), "bpf": (321, 280), "chroot": (161, 51), "clock_adjtime": (305, 266), "clock_settime": (227, 112),
-    "clone": (56, 220), "clone3": (435, 435), "connect": (42, 203), "delete_module": (176, 106), "execve": (59, 221),
+    "clone": (56, 220), "clone3": (435, 435), "close": (3, 57), "close_range": (436, 436),
+    "connect": (42, 203), "delete_module": (176, 106), "dup2": (33, None), "dup3": (292, 24), "execve": (59, 221),
     "execveat": (322, 281), "fanotify_init": (300, 262), "fcntl": (72, 25), "finit_module": (313, 273),
     "flock": (73, 32), "fork": (57, None), "fsconfig": (431, 431), "fsmount": (432, 432), "fsopen": (430, 430),
     "fspick": (433, 433), "init_module": (175, 105), "inotify_init": (253, None), "inotify_init1": (294, 26),
@@ -61,7 +62,8 @@ CALLS: dict[str, tuple[int | None, int | None]] = {
     "semtimedop": (220, 192), "sendmmsg": (307, 269), "sendmsg": (46, 211), "sendto": (44, 206),
     "setdomainname": (171, 162),
     "sethostname": (170, 161), "setns": (308, 268), "setpgid": (109, 154), "setpriority": (141, 140),
-    "setrlimit": (160, 164), "setsid": (112, 157), "settimeofday": (164, 170), "shmat": (30, 196), "shmctl": (31, 195),
+    "setrlimit": (160, 164), "setsid": (112, 157), "setsockopt": (54, 208), "settimeofday": (164, 170),
+    "shmat": (30, 196), "shmctl": (31, 195), "shutdown": (48, 210),
     "shmdt": (67, 197), "shmget": (29, 194), "socket": (41, 198), "socketpair": (53, 199), "swapoff": (168, 225),
     "swapon": (167, 224), "syslog": (103, 116), "tgkill": (234, 131), "timer_create": (222, 107), "tkill": (200, 130),
     "umount2": (166, 39), "unshare": (272, 97), "uselib": (134, None), "userfaultfd": (323, 282), "vfork": (58, None),
@@ -91,7 +93,7 @@ SANDBOX_REFUSED = (
 
 METHOD_REFUSED = (
     "execve", "execveat", "fork", "vfork",
-    "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "sendto",
+    "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "sendto", "shutdown", "setsockopt",
     "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_send_signal", "timer_create",
     "setrlimit", "setpriority", "ioprio_set", "sched_setscheduler", "sched_setparam", "sched_setattr",
     "sched_setaffinity", "setpgid", "setsid",
@@ -180,6 +182,15 @@ class Filter:
         if number is not None:
             self.code += [_op(EQUAL, number, 0, len(body)), *body]
 
+    def keep_open(self, descriptor: int) -> None:
+        """A process that closes or replaces the descriptor ends (SIGSYS)."""
+        end = _op(RETURN, KILL)
+        for name, argument in (("close", 0), ("dup2", 1), ("dup3", 1)):
+            self._rule(name, [_arg(argument), _op(EQUAL, descriptor, 0, 1), end, _op(RETURN, ALLOW)])
+        outside = _op(RETURN, ALLOW)
+        body = [_arg(0), _op(AT_LEAST, descriptor + 1, 0, 1), outside, _arg(1), _op(AT_LEAST, descriptor, 0, 1)]
+        self._rule("close_range", [*body, end, outside])
+
     def program(self) -> bytes:
         """The finished program, as `bwrap --seccomp` and the kernel take it."""
         return b"".join([*self.code, _op(RETURN, ALLOW)])
@@ -205,8 +216,11 @@ def sandbox_filter(architecture: str | None = None) -> bytes:
     return made.program()
 
 
-def method_filter(pid: int, architecture: str | None = None) -> bytes:
-    """The filter of the process `pid` that runs a method; complete in itself, for hosts without a sandbox filter."""
+def method_filter(pid: int, architecture: str | None = None, kept: int | None = None) -> bytes:
+    """The filter of the process `pid` that runs a method; complete in itself, for hosts without a sandbox filter.
+
+    kept: a descriptor that the process cannot close or replace and live.
+    """
     made = Filter(machine(architecture))
     for name in dict.fromkeys(SANDBOX_REFUSED + METHOD_REFUSED):
         made.refuse(name)
@@ -217,6 +231,8 @@ def method_filter(pid: int, architecture: str | None = None) -> bytes:
     made.only_reading_limits()
     made.only_own_signals("kill", 1, pid)
     made.only_own_signals("tgkill", 2, pid)
+    if kept is not None:
+        made.keep_open(kept)
     return made.program()
 
 
