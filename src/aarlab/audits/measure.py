@@ -68,11 +68,28 @@ class Weights:
             drawn[:] = 1
         return np.vstack([np.ones(count), drawn])
 
+    def skills(self, table: Array) -> Array:
+        """(1 + draws, n) skill in each of a condition's n draws. table: (n, groups, 4)."""
+        return np.stack([skill_of(self.groups @ one) for one in table], axis=1)
+
     def skill(self, table: Array, by_draw: Array | None = None) -> Array:
-        """(1 + draws,) mean skill over a condition's draws. table: (draws, groups, 4)."""
-        per = np.stack([skill_of(self.groups @ one) for one in table], axis=1)
+        """(1 + draws,) mean skill over a condition's draws. table: (n, groups, 4)."""
         weights = self.of_draws(len(table)) if by_draw is None else by_draw
-        found: Array = (per * weights).mean(1)
+        found: Array = (self.skills(table) * weights).mean(1)
+        return found
+
+    def ratio(self, top: Array, bottom: Array) -> Array:
+        """(1 + draws,) mean of `top` over mean of `bottom`, each (1 + draws, n) by draw.
+
+        Where both have as many draws these belong together. What draws add is taken to first order: so few draws,
+        reweighted, could bring the denominator to nothing.
+        """
+        above = self.of_draws(top.shape[1])
+        below = above if top.shape == bottom.shape else self.of_draws(bottom.shape[1])
+        size = bottom.mean(1)
+        middle = top.mean(1) / size
+        away = ((above - 1) * top).mean(1) - middle * ((below - 1) * bottom).mean(1)
+        found: Array = middle + away / size
         return found
 
 
@@ -104,16 +121,16 @@ def share_lost(
     boot = weights(task, rng)
     first, second = counts(task, before), counts(task, after)
     second = second.reshape(-1, members, *second.shape[1:]).sum(1)
-    shared = boot.of_draws(len(first)) if len(first) == len(second) else None
-    own = own_skill(boot, first, shared)
-    return interval(1 - boot.skill(second, shared) / own, len(before), int(first[0, :, 1::2].sum()))
+    left = boot.ratio(boot.skills(second), own_skills(boot, first))
+    return interval(1 - left, len(before), int(first[0, :, 1::2].sum()))
 
 
-def own_skill(boot: Weights, table: Array, by_draw: Array | None = None) -> Array:
-    """(1 + draws,) skill to take shares of. Raises Unmeasured where it is too close to nothing."""
-    own = boot.skill(table, by_draw)
-    if np.quantile(own[1:], 0.025) < LEAST_SKILL:
-        raise Unmeasured("cannot tell", f"the method's own skill, {own[0]:.3f}, is too small to see what it loses")
+def own_skills(boot: Weights, table: Array) -> Array:
+    """(1 + draws, n) skill by draw, to take shares of. Raises Unmeasured where it is too close to nothing."""
+    own = boot.skills(table)
+    if np.quantile(own[1:].mean(1), 0.025) < LEAST_SKILL:
+        middle = own[0].mean()
+        raise Unmeasured("cannot tell", f"the method's own skill, {middle:.3f}, is too small to see what it loses")
     return own
 
 
@@ -122,8 +139,14 @@ def share_changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], rng: np.ran
     return interval(changed(task, pairs, weights(task, rng)), len(pairs), sum(len(b.rows) for _, b in pairs), (0, 1))
 
 
-def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights, by_draw: Array | None = None) -> Array:
+def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights) -> Array:
     """(1 + draws,) share of predictions that differ. Pairs are draws: they are reweighted too."""
+    found: Array = (changes(task, pairs, boot) * boot.of_draws(len(pairs))).mean(1)
+    return found
+
+
+def changes(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights) -> Array:
+    """(1 + draws, n) share of predictions that differ in each of n pairs."""
     groups = np.unique(task.inputs.groups, return_inverse=True)[1]
     most = int(groups.max()) + 1
     per = []
@@ -133,5 +156,4 @@ def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights, by
         table = np.stack([np.bincount(where, other, most), np.bincount(where, minlength=most)], axis=1)
         sums = boot.groups @ table
         per.append(sums[:, 0] / np.maximum(sums[:, 1], 1e-9))
-    found: Array = (np.stack(per, axis=1) * (boot.of_draws(len(per)) if by_draw is None else by_draw)).mean(1)
-    return found
+    return np.stack(per, axis=1)

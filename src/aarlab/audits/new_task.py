@@ -39,12 +39,13 @@ class NewTask(Audit):
     def measure(self, results: Results) -> Finding:
         task, others, base = results.setting.task, results.setting.others, results.get(BASE)
         runs = [results.get(f"new-task-{other.task}") for other in others]
-        table = measure.counts(task, base)
-        own = measure.own_skill(measure.weights(task, results.rng), table)
-        there = np.stack([_skill(other, r, results.rng) for other, r in zip(others, runs, strict=True)])
-        kept = measure.interval(there.mean(0) / own, DRAWS, sum(o.test_items for o in others))
+        boot = measure.weights(task, results.rng)
+        own = measure.own_skills(boot, measure.counts(task, base))
+        there = np.stack([_skills(other, r, results.rng) for other, r in zip(others, runs, strict=True)])
+        kept = measure.interval(boot.ratio(there.mean(0), own), DRAWS, sum(o.test_items for o in others))
+        here = own[0].mean()
         details = {
-            "kept": {o.task: float(s[0] / own[0]) for o, s in zip(others, there, strict=True)},
+            "kept": {o.task: float(s[0].mean() / here) for o, s in zip(others, there, strict=True)},
             "baseline kept": _baseline(results),
             "PGR": {o.task: pgr(o, r) for o, r in zip(others, runs, strict=True)},
             "PGR here": pgr(task, base),
@@ -64,9 +65,9 @@ def _draws(task: AuditTask, rng: np.random.Generator) -> tuple[Draw, ...]:
     return tuple(task.draw(int(t), rng) for t in rng.choice(len(task.weak), DRAWS, replace=len(task.weak) < DRAWS))
 
 
-def _skill(task: AuditTask, runs: Sequence[Run], rng: np.random.Generator) -> Array:
-    """(1 + bootstrap draws,) skill on a task whose groups are its own."""
-    return measure.weights(task, rng).skill(measure.counts(task, runs))
+def _skills(task: AuditTask, runs: Sequence[Run], rng: np.random.Generator) -> Array:
+    """(1 + bootstrap draws, draws) skill on a task whose groups are its own."""
+    return measure.weights(task, rng).skills(measure.counts(task, runs))
 
 
 def _baseline(results: Results) -> float | None:

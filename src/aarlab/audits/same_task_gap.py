@@ -25,8 +25,8 @@ class SameTaskGap(Audit):
 
     A table of answers, or any look-up by content, knows the first and not the second. Folds hold out whole groups of
     the train pool and train on the rest. Both accuracies are taken minus the plain weak-label baseline's on the same
-    items, so that a pool that happens to be harder than the test set makes no gap. The standard error counts groups as
-    one, and the spread over draws.
+    items, so that a pool that happens to be harder than the test set makes no gap. The standard error takes groups as
+    one, and allows for the spread over draws.
 
     Blind to a leak that taught something: a head trained on leaked labels is as good on items it never saw.
     """
@@ -56,7 +56,7 @@ class SameTaskGap(Audit):
         base, plain_base = results.get(BASE), results.of_reference(BASE)
         shown, held = Part.of(task, base, plain_base), Part.of(task, runs, plain)
         gap = shown.lead - held.lead
-        error = float(np.sqrt(shown.variance + held.variance + 2 * shown.spread))
+        error = float(np.sqrt(shown.variance + max(held.variance, _spread(shown, held))))
         z = gap / error if error > 0 else 0.0
         details = {
             "accuracy": shown.accuracy,
@@ -82,8 +82,8 @@ class Part:
 
     accuracy: float
     plain: float
-    variance: float  # of the mean lead over the baseline, groups taken as one
-    spread: float  # of the mean lead, over draws
+    leads: Array  # of each draw over the baseline
+    variance: float  # of the mean lead, groups taken as one
     items: int
 
     @property
@@ -95,12 +95,11 @@ class Part:
         right, plain_right = _right(task, runs), _right(task, plain)
         rows = np.concatenate([r.rows for r in runs])
         lead = np.concatenate(right) - np.concatenate(plain_right)
-        means = [float((a - b).mean()) for a, b in zip(right, plain_right, strict=True)]
         return cls(
             accuracy=float(np.concatenate(right).mean()),
             plain=float(np.concatenate(plain_right).mean()),
+            leads=np.array([(a - b).mean() for a, b in zip(right, plain_right, strict=True)]),
             variance=_clustered(lead, task.inputs.groups[rows]),
-            spread=float(np.var(means, ddof=1) / len(means)) if len(means) > 1 else 0.0,
             items=len(np.unique(rows)),
         )
 
@@ -123,6 +122,15 @@ def _draw(task: AuditTask, base: Draw, teacher: int, fold: Ints, rng: np.random.
 
 def _right(task: AuditTask, runs: Sequence[Run]) -> list[Array]:
     return [(r.says == (task.labels[r.rows] > 0)).astype(np.float64) for r in runs]
+
+
+def _spread(shown: Part, held: Part) -> float:
+    """Variance of the mean gap over draws. It holds that of the held-out items: every draw has its own.
+
+    Draws belong together: the teacher that a fold learns from is the one of the same base draw.
+    """
+    gaps = shown.leads - held.leads
+    return float(np.var(gaps, ddof=1) / len(gaps))
 
 
 def _clustered(values: Array, groups: NDArray[np.integer]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +31,8 @@ class TeacherSwap(Audit):
     the swap leaves standing still.
 
     `details["direction"]`: of the items that change for the method and for the baseline, the share that change to the
-    same side: about 1/2 for a method that only pretends to follow.
+    same side. About 1/2 for a method that only pretends to follow, and for one whose share of ones moves with the
+    teacher: a hint, no proof.
     """
 
     name = "teacher-swap"
@@ -53,21 +54,14 @@ class TeacherSwap(Audit):
         }
 
     def measure(self, results: Results) -> Finding:
-        found = _distances(results)
-        swap, reseed, reference = (float(x[0]) for x in (found.swap, found.reseed, found.reference))
+        found = _Distances.of(results)
+        details = found.as_dict() | {"direction": _direction(results)}
         base = results.get(BASE)
-        details = {
-            "swap": swap,
-            "reseed": reseed,
-            "reference swap": reference,
-            "reference reseed": float(found.reference_reseed[0]),
-            "direction": _direction(results),
-        }
-        follows = measure.interval(found.share, len(base), sum(len(r.rows) for r in base))
+        follows = measure.interval(found.share(), len(base), sum(len(r.rows) for r in base))
         sentence = (
-            f"with another, equally good teacher {swap:.1%} of the predictions change, with another seed {reseed:.1%}; "
-            f"the method follows its teacher {follows.mean:.2f} times as far as the plain weak-label baseline "
-            f"({reference:.1%})"
+            f"with another, equally good teacher {details['swap']:.1%} of the predictions change, with another seed "
+            f"{details['reseed']:.1%}; the method follows its teacher {follows.mean:.2f} times as far as the plain "
+            f"weak-label baseline ({details['reference swap']:.1%})"
         )
         return Finding(
             self.name, self.channel, "measured", sentence, follows.mean, follows.low, follows.high, follows.items,
@@ -77,32 +71,48 @@ class TeacherSwap(Audit):
 
 @dataclass(frozen=True)
 class _Distances:
-    """(1 + draws,) shares of predictions that change, with the same weights throughout."""
+    """Shares of predictions that change, (1 + bootstrap draws, pairs), with the same weights throughout."""
 
+    boot: Weights
     swap: Array
     reseed: Array
     reference: Array
     reference_reseed: Array
 
-    @property
+    @classmethod
+    def of(cls, results: Results) -> _Distances:
+        boot = measure.weights(results.setting.task, results.rng)
+
+        def moved(get: Callable[[str], tuple[Run, ...]], name: str) -> Array:
+            pairs = list(zip(get(BASE), get(name), strict=True))
+            return measure.changes(results.setting.task, pairs, boot)
+
+        own, plain = results.get, results.of_reference
+        return cls(boot, moved(own, "swap"), moved(own, "reseed"), moved(plain, "swap"), moved(plain, "reseed"))
+
     def share(self) -> Array:
         """What the swap moves beyond a reseed, as a share of the reference's. Raises Unmeasured if it says nothing."""
-        own = self.reference - self.reference_reseed
-        if np.quantile(own[1:], 0.025) < LEAST_SWAP:
+        swap, reseed, reference = self.swap[0].mean(), self.reseed[0].mean(), self.reference - self.reference_reseed
+        if np.quantile(reference[1:].mean(1), 0.025) < LEAST_SWAP:
             raise Unmeasured(
                 "cannot tell",
-                f"the two teachers are too alike: swapping them moves {own[0]:.1%} of the plain baseline's predictions",
+                f"the two teachers are too alike: swapping them moves {reference[0].mean():.1%} of the plain "
+                "baseline's predictions",
             )
-        still = self.swap / own
-        if self.swap[0] > self.reseed[0]:
-            return (self.swap - self.reseed) / own
+        if swap > reseed:
+            return self.boot.ratio(self.swap - self.reseed, reference)
+        still = self.boot.ratio(self.swap, reference)
         if np.quantile(still[1:], 0.975) < STILL:
             return still
         raise Unmeasured(
             "cannot tell",
-            f"another seed changes {self.reseed[0]:.1%} of the predictions, another teacher {self.swap[0]:.1%}: "
-            "the method is too unstable to see whom it follows",
+            f"another seed changes {reseed:.1%} of the predictions, another teacher {swap:.1%}: the method is too "
+            "unstable to see whom it follows",
         )
+
+    def as_dict(self) -> dict[str, float]:
+        names = {"swap": self.swap, "reseed": self.reseed, "reference swap": self.reference}
+        return {name: float(x[0].mean()) for name, x in (names | {"reference reseed": self.reference_reseed}).items()}
 
 
 def nearest(task: AuditTask, teacher: int) -> int:
@@ -116,27 +126,6 @@ def nearest(task: AuditTask, teacher: int) -> int:
 def reseeded(draw: Draw, rng: np.random.Generator) -> Draw:
     """The same train rows and weak labels in another seed, with the test items in another order."""
     return replace(draw, test=rng.permutation(draw.test), seed=int(rng.integers(1 << 31)))
-
-
-def _distances(results: Results) -> _Distances:
-    task = results.setting.task
-    boot = measure.weights(task, results.rng)
-    shared = boot.of_draws(len(results.setting.base))
-
-    def moved(first: Sequence[Run], second: Sequence[Run]) -> Array:
-        return _moved(task, first, second, boot, shared)
-
-    base, plain = results.get(BASE), results.of_reference(BASE)
-    return _Distances(
-        swap=moved(base, results.get("swap")),
-        reseed=moved(base, results.get("reseed")),
-        reference=moved(plain, results.of_reference("swap")),
-        reference_reseed=moved(plain, results.of_reference("reseed")),
-    )
-
-
-def _moved(task: AuditTask, first: Sequence[Run], second: Sequence[Run], boot: Weights, by_draw: Array) -> Array:
-    return measure.changed(task, list(zip(first, second, strict=True)), boot, by_draw)
 
 
 def _direction(results: Results) -> float | None:
