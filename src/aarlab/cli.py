@@ -41,7 +41,10 @@ def run(
     dollars: Annotated[float, typer.Option(help="Fleet budget in dollars of CPU time.", show_default="none")] = 0.0,
     fresh: Annotated[bool, typer.Option(help="Draw new secret items first (needs the [train] extra).")] = False,
     undirected: Annotated[bool, typer.Option(help="Give every researcher the same start.")] = False,
-    isolation: Annotated[str, typer.Option(help="`bwrap`, or `process`: isolates nothing, scores unranked.")] = "",
+    isolation: Annotated[
+        str,
+        typer.Option("--isolation", "--sandbox", help="`bwrap`, `gvisor`, or `process`: isolates nothing, unranked."),
+    ] = "",
     port: Annotated[int, typer.Option(help="Loopback port of the lab service.", show_default="any free one")] = 0,
     config: Annotated[Path | None, typer.Option(help="A lab.toml to start from; flags go over it.")] = None,
 ) -> None:
@@ -142,7 +145,7 @@ def try_(
     file: Annotated[Path, typer.Argument(help="A method file.")],
     problem: Annotated[str, typer.Option(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
     seeds: Annotated[int, typer.Option(help="How many seeds.")] = 3,
-    isolation: Annotated[str, typer.Option(help="`bwrap` or `process`.")] = "bwrap",
+    isolation: Annotated[str, typer.Option(help="`bwrap`, `gvisor` or `process`.")] = "bwrap",
     as_json: AsJson = False,
 ) -> None:
     """Run a method on a problem's open task, sandboxed, with full tracebacks. Costs no budget.

@@ -47,12 +47,12 @@ class Audit:
 
     finalists: bool = True  # audit them by itself
     level: str = "full"  # "quick": the cheap audits only
-    reader: str = ""  # the language model that reads the code, where one is set up
+    reader: str = ""  # a command that reads the code, prompt on stdin and JSON on stdout; empty: none
 
 
 @dataclass(frozen=True)
 class Isolation:
-    """Where untrusted code runs. `process` isolates nothing and its scores are unranked."""
+    """Where untrusted code runs: `bwrap`, `gvisor`, or `process`, which isolates nothing: its scores are unranked."""
 
     kind: str = "bwrap"
     memory_mb: int = 1024  # of one method run
@@ -108,8 +108,8 @@ class Settings:
             "rounded ones are worth about 0.01 PGR to whoever picks predictions item by item, more are worth much more",
         )
         _require(
-            self.isolation.kind in ("bwrap", "process"),
-            f"isolation.kind is {self.isolation.kind!r}; it is 'bwrap' or 'process'",
+            self.isolation.kind in ("bwrap", "gvisor", "process"),
+            f"isolation.kind is {self.isolation.kind!r}; it is 'bwrap', 'gvisor' or 'process'",
         )
         _require(self.audit.level in ("quick", "full"), f"audit.level is {self.audit.level!r}; it is 'quick' or 'full'")
         _require(0 <= self.port < 65536, f"port is {self.port}; it is 0 (any free one) to 65535")
