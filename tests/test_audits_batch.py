@@ -447,7 +447,7 @@ def test_shipped_items_keep_their_parts_and_their_answers_keys() -> None:
     """On the real packs every text changes, questions of one text stay one, and the key of a body stays its key."""
     for name in ("w2s-math", "w2s-code"):
         inputs = problems.load(name, check=False).inputs("open")
-        new = surface.changed(inputs, np.random.default_rng(0))
+        new = surface.changed(inputs, np.arange(len(inputs)), np.random.default_rng(0))
         assert inputs.texts is not None
         assert new.texts is not None
         assert all(a != b for a, b in zip(inputs.texts, new.texts, strict=True))

@@ -34,21 +34,23 @@ _WORDS = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
-def changed(inputs: TaskInputs, rng: np.random.Generator) -> TaskInputs:
-    """All items under other group numbers, with features moved within their rounding and texts set a little otherwise.
+def changed(inputs: TaskInputs, rows: Ints, rng: np.random.Generator) -> TaskInputs:
+    """Some items under other group numbers, with features moved within their rounding and texts set a little otherwise.
 
-    Equal texts stay equal, and so do equal passages. Numbers stay as they are; so do answers, unless all of them are
-    digests, which nobody reads: these get others.
+    The groups of `rows` must lie wholly in them. Equal texts stay equal, and so do equal passages. Numbers stay as they
+    are; so do answers, unless all of them are digests, which nobody reads: these get others.
     """
     salt = int(rng.integers(1 << 62))
-    shown, passages = _texts(inputs, salt)
-    distinct, place = np.unique(inputs.groups, return_inverse=True)
+    shown, passages = _texts(inputs, rows, salt)
+    groups = inputs.groups.copy()
+    distinct, place = np.unique(groups[rows], return_inverse=True)
+    groups[rows] = rng.permutation(distinct)[place]
     return replace(
-        moved(inputs, np.arange(len(inputs)), rng),
-        groups=rng.permutation(distinct)[place],
+        moved(inputs, rows, rng),
+        groups=groups,
         texts=shown,
         passages=passages,
-        answers=_answers(inputs, salt),
+        answers=_answers(inputs, rows, salt),
     )
 
 
@@ -78,24 +80,32 @@ def _nudged(values: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     return found
 
 
-def _answers(inputs: TaskInputs, salt: int) -> tuple[str, ...] | None:
+def _answers(inputs: TaskInputs, rows: Ints, salt: int) -> tuple[str, ...] | None:
     answers = inputs.answers
     if answers is None or inputs.exclusive or not all(map(_DIGEST.fullmatch, set(answers))):
         return answers
-    return tuple(hashlib.sha512(f"{salt} {answer}".encode()).hexdigest()[: len(answer)] for answer in answers)
+    new = list(answers)
+    for row in rows.tolist():
+        new[row] = hashlib.sha512(f"{salt} {new[row]}".encode()).hexdigest()[: len(new[row])]
+    return tuple(new)
 
 
-def _texts(inputs: TaskInputs, salt: int) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...] | None]:
+def _texts(
+    inputs: TaskInputs, rows: Ints, salt: int
+) -> tuple[tuple[str, ...] | None, tuple[tuple[str, ...], ...] | None]:
     """Texts and passages that fit each other."""
     if inputs.texts is None and inputs.passages is None:
         return None, None
     paired = inputs.pairs is not None
-    parts = [_parts(inputs, row) for row in range(len(inputs))]
-    new = [reworded(p, salt) for p in parts]
-    if inputs.passages is not None:
-        kept = None if inputs.texts is None else tuple(texts.whole(p, paired) for p in new)
-        return kept, tuple(new)
-    return tuple(p[0] if len(p) == 1 else texts.whole(p, paired) for p in new), None
+    new = {row: reworded(_parts(inputs, row), salt) for row in rows.tolist()}
+    shown = None if inputs.texts is None else list(inputs.texts)
+    passages = None if inputs.passages is None else list(inputs.passages)
+    for row, parts in new.items():
+        if passages is not None:
+            passages[row] = parts
+        if shown is not None:
+            shown[row] = parts[0] if len(parts) == 1 else texts.whole(parts, paired)
+    return (None if shown is None else tuple(shown)), (None if passages is None else tuple(passages))
 
 
 def _parts(inputs: TaskInputs, row: int) -> tuple[str, ...]:
