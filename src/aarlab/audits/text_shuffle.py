@@ -61,14 +61,13 @@ def retold(inputs: TaskInputs, parts: tuple[Ints, ...], rng: np.random.Generator
         inputs,
         texts=None if texts is None else tuple(texts[i] for i in order),
         passages=None if passages is None else tuple(passages[i] for i in order),
-        answers=None if inputs.answers is None else renamed(inputs.answers, inputs.groups, rng),
+        answers=None if inputs.answers is None else renamed(inputs, inputs.answers, rng),
     )
 
 
-def renamed(answers: tuple[str, ...], groups: Ints, rng: np.random.Generator) -> tuple[str, ...]:
-    """Whole numbers in the place of answers: equal answers of one group stay equal, others stay different."""
-    names: dict[tuple[int, str], str] = {}
-    pairs = sorted(set(zip(groups.tolist(), answers, strict=True)))
-    for pair, number in zip(pairs, rng.permutation(len(pairs)), strict=True):
-        names[pair] = str(1000 + int(number))
-    return tuple(names[pair] for pair in zip(groups.tolist(), answers, strict=True))
+def renamed(inputs: TaskInputs, answers: tuple[str, ...], rng: np.random.Generator) -> tuple[str, ...]:
+    """Other names for answers: equal answers of one group stay equal, others stay different, numbers stay numbers."""
+    pairs = sorted(set(zip(inputs.groups.tolist(), answers, strict=True)))
+    form = "{}" if inputs.exclusive else "a{:09x}"
+    names = {pair: form.format(1000 + int(n)) for pair, n in zip(pairs, rng.permutation(len(pairs)), strict=True)}
+    return tuple(names[pair] for pair in zip(inputs.groups.tolist(), answers, strict=True))

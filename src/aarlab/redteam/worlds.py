@@ -1,0 +1,108 @@
+"""Worlds for calibration: a random part of a real task each, with part of its teachers; and a quick executor.
+
+A world keeps `SHARE` of the groups of a feedback task, train and test alike, and `TEACHERS` of its teachers. Methods
+run in this process, without a sandbox: they are our own files, and there are tens of thousands of runs. The same draw
+of the same file is run once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aarlab.errors import AarlabError, MethodError, NotApplicable
+from aarlab.execution.base import MethodRun, RunResult
+from aarlab.problems.audit_task import AuditTask
+from aarlab.w2s.open_task import checked_output
+from aarlab.w2s.task import Draw, Floats, Ints, TaskInputs
+from aarlab.w2s.view import view
+
+SHARE = 0.8
+TEACHERS = 24
+
+
+def world(task: AuditTask, number: int) -> AuditTask:
+    """World `number` of a task: the same for everybody who asks."""
+    rng = np.random.default_rng([number, 20_260_424])
+    groups = np.unique(task.inputs.groups)
+    kept = np.isin(task.inputs.groups, rng.choice(groups, round(SHARE * len(groups)), replace=False))
+    teachers = rng.choice(len(task.weak), min(TEACHERS, len(task.weak)), replace=False)
+    rows = np.flatnonzero(kept)
+    return replace(
+        task,
+        inputs=_part(task.inputs, rows),
+        weak=task.weak[teachers][:, rows],
+        labels=task.labels[rows],
+        is_test=task.is_test[rows],
+        sources=None if task.sources is None else task.sources[rows],
+        renamed=None if task.renamed is None else _part(task.renamed, rows),
+        reworded=None if task.reworded is None else task.reworded[rows],
+    )
+
+
+def _part(old: TaskInputs, rows: Ints) -> TaskInputs:
+    """The inputs of some items. Layers that pairs refer to stay whole."""
+
+    def some(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return None if values is None else tuple(values[i] for i in rows)
+
+    paired = old.pairs is not None
+    layers = {n: b if paired else replace(b, values=b.values[rows]) for n, b in old.layers.items()}
+    return replace(
+        old,
+        layers=layers,
+        zero_shot=old.zero_shot[rows],
+        groups=old.groups[rows],
+        pairs=None if old.pairs is None else old.pairs[rows],
+        texts=some(old.texts),
+        answers=some(old.answers),
+        passages=some(old.passages),
+    )
+
+
+class InProcess:
+    """Runs method files of our own here. Isolates nothing."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Floats] = {}
+
+    def run(self, what: MethodRun) -> RunResult:
+        """Raises MethodError where the method fails; NotApplicable goes through."""
+        inputs = TaskInputs.from_bytes(what.inputs)
+        where = hashlib.sha256(what.inputs + what.source.encode()).digest()
+        outputs = tuple(self._one(what.source, inputs, draw, where) for draw in what.draws)
+        nothing = tuple(0.0 for _ in outputs)
+        return RunResult(outputs, nothing, nothing)
+
+    def _one(self, source: str, inputs: TaskInputs, draw: Draw, where: bytes) -> Floats:
+        key = hashlib.sha256(where + _digest(draw)).digest()
+        if key not in self._known:
+            self._known[key] = _output(source, inputs, draw)
+        return self._known[key]
+
+    def close(self) -> None:
+        self._known.clear()
+
+
+def _output(source: str, inputs: TaskInputs, draw: Draw) -> Floats:
+    module = types.ModuleType("method")
+    try:
+        exec(compile(source, "method.py", "exec"), module.__dict__)
+        found = module.__dict__["run"](view(inputs, draw), draw.seed)
+        return checked_output(found, len(draw.test)).astype(np.float32)
+    except (NotApplicable, MethodError):
+        raise
+    except AarlabError as error:
+        raise MethodError("crashed", str(error)) from error
+    except Exception as error:
+        raise MethodError("crashed", repr(error)) from error
+
+
+def _digest(draw: Draw) -> bytes:
+    arrays: list[NDArray[Any]] = [draw.train, draw.test, draw.weak_labels]
+    return b"".join(a.tobytes() for a in arrays) + str(draw.seed).encode()
