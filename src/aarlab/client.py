@@ -114,10 +114,15 @@ class LabClient:
 
     def submit(
         self, name: str, source: str, parent: int | None = None, claimed_pgr: float | None = None,
-        note: str = "", key: str | None = None,
+        note: str = "", key: str | None = None, track: str = "inductive",
     ) -> Json:  # fmt: skip
-        """Hand in a method file; returns at once, usually with status `queued`."""
-        body = {"name": name, "source": source, "parent": parent, "claimed_pgr": claimed_pgr, "note": note}
+        """Hand in a method file; returns at once, usually with status `queued`.
+
+        track: which information the method uses, one of the tracks of `brief()`.
+        """
+        body = {
+            "name": name, "source": source, "parent": parent, "claimed_pgr": claimed_pgr, "note": note, "track": track,
+        }  # fmt: skip
         return self._post("/v1/submissions", body, key)
 
     def post(
@@ -146,7 +151,7 @@ class LabClient:
         return lines
 
     def phase(self, phase: str, reason: str = "") -> Json:
-        """Ask the lab to go on to `record`, `transfer` or `done`; it does so as the work is finished."""
+        """Ask the lab to go on to `audit`, `record`, `transfer` or `done`; it does so as the work is finished."""
         return self._post("/v1/phase", {"phase": phase, "reason": reason})
 
     def clock(self, seconds_left: float) -> Json:
@@ -159,6 +164,14 @@ class LabClient:
     def rank(self, number: int, ranked: bool, reason: str) -> Json:
         """Rank or unrank a submission; the ledger keeps the reason."""
         return self._post(f"/v1/submissions/{number}/rank", {"ranked": ranked, "reason": reason})
+
+    def audit(self, number: int, level: str | None = None) -> Json:
+        """Queue the audit of a submission and show what is known of it."""
+        return self._post(f"/v1/submissions/{number}/audit", {"level": level})
+
+    def audited(self, number: int) -> Json:
+        """What audits said of a submission so far."""
+        return self._get(f"/v1/submissions/{number}/audit")
 
     # Plumbing
 

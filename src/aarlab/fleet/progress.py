@@ -17,6 +17,7 @@ PLAIN_EVERY = 15.0
 STATE_WIDTH = 15  # so that a row fits 80 columns
 PHASES = {
     "research": "researching",
+    "audit": "auditing the finalists",
     "record": "measuring the finalists on the record tasks",
     "transfer": "running the winner on the other domains",
     "done": "done",
@@ -58,7 +59,7 @@ def print_once(view: dict[str, Any]) -> None:
 def line(view: dict[str, Any]) -> str:
     """The run in one line."""
     answers = view["budget"]["answers"]
-    left = f", {clock(view['seconds_left'])} left" if view["phase"] == "research" else ""
+    left = f", {clock(view['seconds_left'])} left" if view["phase"] == "research" else audited(view)
     done, total = runs(view)
     return (
         f"{PHASES[view['phase']]}: {best(view)}, answers {answers['given']}/{answers['total']}, "
@@ -70,6 +71,14 @@ def runs(view: dict[str, Any]) -> tuple[int, int]:
     """Evaluations finished and all that are known, over all purposes."""
     parts = view["progress"].values()
     return sum(p["scored"] + p["failed"] for p in parts), sum(p["total"] for p in parts)
+
+
+def audited(view: dict[str, Any]) -> str:
+    """How far the audits are, while the lab audits."""
+    part = view["progress"].get("audit")
+    if view["phase"] != "audit" or not part:
+        return ""
+    return f", {part['scored'] + part['failed']}/{part['total']} audits done"
 
 
 def best(view: dict[str, Any]) -> str:
@@ -119,7 +128,7 @@ def _bars(view: dict[str, Any]) -> Table:
         bars.add_row("time", ProgressBar(total, total - left, width=30), f"{clock(left)} left", "")
     else:
         done, total = runs(view)
-        bars.add_row("runs", ProgressBar(max(1, total), done, width=30), f"{done}/{total}", "")
+        bars.add_row("runs", ProgressBar(max(1, total), done, width=30), f"{done}/{total}", audited(view).strip(", "))
     return bars
 
 

@@ -4,7 +4,7 @@ The file is a JSON list, or TOML with `[[action]]` tables. Every action has `do`
 in a later action stands for an entry of that reply (the whole string is replaced). `expect` maps entries of the reply
 to values they must have; an action that must fail names the error's class in `error`.
 
-    submit   file | source | baseline, name, parent, claimed_pgr       hand in a method
+    submit   file | source | baseline, name, parent, claimed_pgr, track       hand in a method
     wait     submission, timeout                                      until it is scored or has failed
     post     kind, title, body, parent, submission                    write to the forum
     reply    to, kind, title, body                                    answer a post
@@ -112,7 +112,10 @@ class Script:
         else:
             source = a["source"] if "source" in a else (self.home / a["file"]).read_text("utf-8")
         name = a.get("name") or a.get("baseline") or Path(a.get("file", "method.py")).stem
-        reply: Json = self.lab.submit(name, source, parent=a.get("parent"), claimed_pgr=a.get("claimed_pgr"), key=key)
+        reply: Json = self.lab.submit(
+            name, source, parent=a.get("parent"), claimed_pgr=a.get("claimed_pgr"), key=key,
+            track=a.get("track") or methods.track(source),
+        )  # fmt: skip
         return reply
 
     def _wait(self, a: Json, key: str) -> Json:

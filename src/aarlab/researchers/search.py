@@ -48,7 +48,7 @@ class Lab(Protocol):
     def budget(self) -> Json: ...
     def submit(
         self, name: str, source: str, parent: int | None = None, claimed_pgr: float | None = None,
-        note: str = "", key: str | None = None,
+        note: str = "", key: str | None = None, track: str = "inductive",
     ) -> Json: ...  # fmt: skip
     def submission(self, number: int) -> Json: ...
     def methods(self) -> list[Json]: ...
@@ -260,6 +260,7 @@ class SearchResearcher:
             "claimed_pgr": round(entry.mean, 4),
             "note": f"open task: {_scores(entry)}",
             "key": f"{self.setup.name}-{recipe.key()}",
+            "track": recipe.track(),
         }
         self.journal.add("submit", key=recipe.key(), body=body)
         self._send(recipe.key(), body)

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from aarlab.errors import AarlabError, BudgetSpent, MethodError, UnknownName
 from aarlab.records import Post, PostKind, Submission
-from aarlab.server import audits, phases, practice, views
+from aarlab.server import audits, canaries, phases, practice, views
 from aarlab.server.auth import Door, Identity
 from aarlab.server.board import Bell, Board
 from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewAudit, NewPhase, NewPost, NewSubmission, Overrule
@@ -136,6 +136,7 @@ def _add_reading(app: FastAPI) -> None:
             values = {"state": body.state, "best_open_pgr": body.best_open_pgr, "trials": body.trials}
             rows.set_researcher(who.name, heartbeat=lab.now(), **values)
             person, phase = rows.researcher(who.name), lab.target(rows)
+        canaries.raise_once(lab, who.name, "heartbeat", lab.canaries.watch(body.state))
         lab.changed("people")
         assert person is not None
         return {
@@ -167,25 +168,29 @@ def _add_submissions(app: FastAPI) -> None:
     def own_submissions(who: Who) -> dict[str, Any]:
         with lab.store.read() as rows:
             found = rows.submissions(None if who.role == "operator" else who.name)
-        return {"submissions": [views.submission_view(s, lab.feedback) for s in found]}
+        whole = who.role == "operator"
+        return {"submissions": [views.submission_view(s, lab.feedback, whole) for s in found]}
 
-    def make_status(number: int) -> tuple[str, Any]:
+    def make_status(number: int, operator: bool) -> tuple[str, Any]:
         with lab.store.read() as rows:
             found = rows.submission(number)
-        if found is None:
-            raise UnknownName(f"there is no submission {number} that you may see")
-        return f"{found.researcher}:{found.status}", views.submission_view(found, lab.feedback)
+            if found is None:
+                raise UnknownName(f"there is no submission {number} that you may see")
+            view = views.submission_view(found, lab.feedback, operator)
+            if operator:
+                view |= {"audit": audits.view(lab, rows, number)}
+        return f"{found.researcher}:{found.status}", view
 
     @app.get("/v1/submissions/{number}")
     async def status(
         number: Number, who: Who, wait: Annotated[float, Query(ge=0, le=3600, allow_inf_nan=False)] = 0.0
     ) -> Response:
-        end = time.monotonic() + min(wait, WAIT_MOST)
+        end, operator = time.monotonic() + min(wait, WAIT_MOST), who.role == "operator"
         while True:
             with Bell(board) as bell:  # taken before looking, so that no change slips between
-                about, data = board.get("status", str(number), lambda: make_status(number))
+                about, data = board.get("status", f"{number}:{operator}", lambda: make_status(number, operator))
                 owner, _, state = about.rpartition(":")
-                if owner != who.name and who.role != "operator":
+                if owner != who.name and not operator:
                     raise UnknownName(f"there is no submission {number} that you may see")
                 left = end - time.monotonic()
                 if state in FINAL or left <= 0:
@@ -248,9 +253,12 @@ def _add_forum(app: FastAPI) -> None:
             if body.submission is not None:
                 _visible(rows, body.submission, who, scored_for_all=True)
             row = Post(0, who.name, body.kind, body.title, body.body, lab.now(), body.parent, body.submission)
-            return views.post_view(lab, rows, rows.add_post(row))
+            row = rows.add_post(row)
+            canaries.alarm(lab, rows, who.name, "post", heard, post=row.id)
+            return views.post_view(lab, rows, row)
 
-        reply = once(lab, who, key, body.model_dump(), work)
+        with canaries.watching(lab, who.name, "post", body.title, body.body, key or "") as heard:
+            reply = once(lab, who, key, body.model_dump(), work)
         lab.changed("posts")
         return reply
 

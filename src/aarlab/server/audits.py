@@ -16,9 +16,11 @@ import numpy as np
 
 from aarlab.audits.base import LEVELS, Level
 from aarlab.audits.reader import Reader, with_opinion
+from aarlab.audits.reader import Reader, with_opinion
 from aarlab.audits.run import Examiner, Method, Tell
 from aarlab.errors import InputError, MethodError, NotAllowed, UnknownName
-from aarlab.execution.base import Executor, MethodRun, RunResult
+from aarlab.execution.base import Event, Executor, MethodRun, RunResult
+from aarlab.execution.events import added
 from aarlab.records import Evaluation, Finding, Judgement, Outcome, Submission, Verdict
 from aarlab.server import results
 from aarlab.server.lab import LAB, Lab
@@ -38,21 +40,28 @@ class Examined:
     findings: tuple[Finding, ...] = ()
     cpu_seconds: float = 0.0
     trouble: str = ""
+    events: tuple[Event, ...] = ()  # over all runs, for the operator
 
 
 class Metered:
-    """An executor that adds up what its runs took."""
+    """An executor that adds up what its runs took and did."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.spent: list[float] = []
+        self.events: list[Event] = []
 
     @property
     def cpu_seconds(self) -> float:
         return round(sum(self.spent), 3)
 
     def run(self, what: MethodRun) -> RunResult:
-        found = self.executor.run(what)
+        try:
+            found = self.executor.run(what)
+        except MethodError as error:
+            self.events += error.events
+            raise
+        self.events += found.events
         self.spent.append(sum(found.cpu_seconds))  # append is atomic: several threads run at once
         return found
 
@@ -128,11 +137,11 @@ def examine(lab: Lab, evaluation: Evaluation, executor: Executor, tell: Tell = l
     try:
         found = examiner.examine(Method(source, submission.claimed_pgr), level)
     except MethodError as error:
-        return Examined(cpu_seconds=metered.cpu_seconds, trouble=error.reason)
+        return Examined(cpu_seconds=metered.cpu_seconds, trouble=error.reason, events=added(metered.events))
     if lab.settings.audit.reader:
         ranges = lab.policy.ranges(submission.track)
         found = with_opinion(found, Reader(lab.settings.audit.reader), source, problem.brief, ranges, submission.track)
-    return Examined(tuple(plain(f) for f in found), metered.cpu_seconds)
+    return Examined(tuple(plain(f) for f in found), metered.cpu_seconds, events=added(metered.events))
 
 
 def plain(finding: Finding) -> Finding:
@@ -172,6 +181,7 @@ def record(lab: Lab, evaluation: Evaluation, examined: Examined) -> bool:
         for row in (original, *rows.repeats(original.id)):
             judgement = _judge(lab, rows, row, evaluation.id, examined)
             _write(lab, rows, row, judgement, body if row is original else {"of": original.id})
+        results.raise_alarm(lab, rows, evaluation, examined.events)
     lab.changed("scores")
     return True
 

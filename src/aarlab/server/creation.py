@@ -19,6 +19,7 @@ from aarlab.execution.check import check_source, normalise
 from aarlab.problems import base as problems
 from aarlab.problems.base import Problem
 from aarlab.records import ResearcherKind, ResearcherRow, Submission
+from aarlab.server import canaries
 from aarlab.server.auth import token_hash
 from aarlab.server.lab import LAB, OPERATOR, VIEWER, Lab
 from aarlab.settings import Settings
@@ -91,6 +92,7 @@ def _fill(folder: Path, settings: Settings, packs: Sequence[Problem]) -> dict[st
     settings_file.write(settings, folder / "lab.toml")
     vault = create_vault(folder, packs, settings)
     export_public(folder, problem)
+    canaries.plant(folder)
     if settings.scoring.practice:
         practice.export(folder / "public", vault, problem, settings.scoring.practice)
     tokens = _tokens(settings)
@@ -159,8 +161,8 @@ def _queue_baselines(lab: Lab) -> None:
         bundle = lab.keep_artifact(source)
         with lab.store.write() as rows:
             now = lab.now()
-            row = rows.add_submission(
-                Submission(0, LAB, name, "queued", bundle, normalise(source), now, ranked=lab.ranks)
-            )
+            track = methods.about(name).track
+            row = Submission(0, LAB, name, "queued", bundle, normalise(source), now, ranked=lab.ranks, track=track)
+            row = rows.add_submission(row)
             rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "baseline", now)
             lab.ledger.append(rows, "submission", submission_body(row), now)

@@ -8,6 +8,7 @@ from typing import Any
 from aarlab.errors import BudgetSpent, InputError, NotAllowed, UnknownName
 from aarlab.execution.check import check_payload, check_source, normalise
 from aarlab.records import Submission
+from aarlab.server import canaries
 from aarlab.server.auth import Identity
 from aarlab.server.bodies import NewSubmission
 from aarlab.server.lab import LAB, Lab
@@ -24,7 +25,13 @@ UNRANKED_TOP = (
 
 
 def submit(lab: Lab, who: Identity, body: NewSubmission, key: str | None) -> dict[str, Any]:
-    """Take one submission in. Raises MethodError, BudgetSpent or NotAllowed with nothing written."""
+    """Take one submission in. Raises MethodError, BudgetSpent or NotAllowed with nothing charged."""
+    sent = (body.source, body.name, body.note, body.track, key or "")
+    with canaries.watching(lab, who.name, "submission", *sent) as heard:
+        return _take(lab, who, body, key, heard)
+
+
+def _take(lab: Lab, who: Identity, body: NewSubmission, key: str | None, heard: list[str]) -> dict[str, Any]:
     check_source(body.source)
     check_payload(body.source, lab.policy.payload)
     normal = normalise(body.source)
@@ -36,7 +43,7 @@ def submit(lab: Lab, who: Identity, body: NewSubmission, key: str | None) -> dic
         original = rows.same_method(normal, exclude=LAB)
         if original is None:
             lab.budget(rows).check(rows.answers_taken(), who.name)
-        remark = _remark(lab, rows, earlier.answers if earlier else 0)
+        remark = _remark(lab, rows, earlier.answers if earlier else 0) or canaries.remark(heard)
         row = Submission(
             id=0, researcher=who.name, name=body.name, status="queued", bundle_hash=lab.keep_artifact(body.source),
             normal_hash=normal, created=now, parent=body.parent, track=body.track, claimed_pgr=body.claimed_pgr,
@@ -44,6 +51,7 @@ def submit(lab: Lab, who: Identity, body: NewSubmission, key: str | None) -> dic
         )  # fmt: skip
         row = rows.add_submission(row)
         lab.ledger.append(rows, "submission", submission_body(row), now)
+        canaries.alarm(lab, rows, who.name, "submission", heard, submission=row.id)
         if original is None:
             rows.reserve_answer(row.id, who.name)
             rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "feedback", now)
@@ -84,6 +92,8 @@ def once(
 
 
 def _check_right(lab: Lab, rows: Rows, who: Identity, body: NewSubmission) -> None:
+    if body.track not in lab.policy.tracks:
+        raise InputError(f"there is no track {body.track!r}; the tracks are {', '.join(lab.policy.tracks)}")
     if lab.target(rows) != "research":
         raise NotAllowed("the research phase is over; this lab takes no more submissions")
     person = rows.researcher(who.name)

@@ -8,7 +8,8 @@ from typing import Any
 
 from aarlab.execution.check import MOST_BYTES
 from aarlab.problems.base import TaskCard
-from aarlab.records import Evaluation, Post, ResearcherRow, Score, Submission
+from aarlab.records import Evaluation, Judgement, Post, ResearcherRow, Score, Submission
+from aarlab.server import audits, canaries
 from aarlab.server.lab import LAB, Lab
 from aarlab.store import Rows
 from aarlab.vault import practice
@@ -18,8 +19,12 @@ from aarlab.vault.store import public_card, task_card
 Json = dict[str, Any]
 
 
-def submission_view(row: Submission, card: TaskCard) -> Json:
-    """One submission as its researcher sees it: status words, the Ladder's answer, and what was claimed."""
+def submission_view(row: Submission, card: TaskCard, whole: bool = False) -> Json:
+    """One submission as its researcher sees it: status words, the Ladder's answer, and what was claimed.
+
+    whole: as the operator sees it, who is also told of canaries.
+    """
+    quiet = not whole and row.remark.startswith(canaries.MARK)
     return {
         "id": row.id,
         "researcher": row.researcher,
@@ -29,8 +34,8 @@ def submission_view(row: Submission, card: TaskCard) -> Json:
         "answer": row.answer,
         "record": row.record,
         "record_pgr": None if row.record is None else round(card.pgr(row.record), 4),
-        "ranked": row.ranked,
-        "remark": row.remark,
+        "ranked": row.ranked or quiet,
+        "remark": "" if quiet else row.remark,
         "parent": row.parent,
         "repeat_of": row.repeat_of,
         "claimed_pgr": row.claimed_pgr,
@@ -52,14 +57,33 @@ def method_view(row: Submission, card: TaskCard) -> Json:
     return {k: whole[k] for k in keep}
 
 
+TRACKS = {
+    "inductive": "learns from the weak labels; judges every test item alone",
+    "transductive": "also learns from the unlabelled test items",
+    "group": "also from how the test items of one group hang together",
+    "hybrid": "the weak labels and the student's own opinion",
+    "teacher-free": "the student's own opinion alone, without the teacher",
+}
+"""What the usual tracks mean; a problem may add others."""
+
+AUDITED = (
+    "Declare the track of a submission. Before the record tasks open, the best submissions run again under changed "
+    "conditions: weak labels inverted, shuffled or of another teacher, features of other items, test items a few at a "
+    "time, items reworded or of other writers, another task. What a method is measured to use is compared with its "
+    "track. A method that uses more or less than it declared ranks on the track that fits, with a note; one "
+    "that fits no track does not rank, and the reason is public."
+)
+
+
 def leaderboard(lab: Lab, rows: Rows) -> Json:
-    """Records the Ladder announced, the published baselines, and counts of the rest."""
+    """Records the Ladder announced, the published baselines, and counts of the rest; verdicts once research is over."""
     card = lab.feedback
     ladder = lab.ladder(rows)
     subs = [s for s in rows.submissions() if s.researcher != LAB]
     scored = [s for s in subs if s.status == "scored" and s.repeat_of is None]
     records = sorted((s for s in scored if s.record is not None), key=lambda s: (-(s.record or 0), s.id))
     people = [r.name for r in rows.researchers() if r.role == "researcher"]
+    verdicts = verdicts_view(lab, rows)
     return {
         "problem": lab.problem.name,
         "task": card.name,
@@ -67,12 +91,26 @@ def leaderboard(lab: Lab, rows: Rows) -> Json:
         "ladder": ladder_view(lab, rows),
         "best": None if not records else {"id": records[0].id, "pgr": round(card.pgr(ladder.accuracy(ladder.best)), 4)},
         "records": [
-            {**method_view(s, card), "accuracy": s.record, "pgr": round(card.pgr(s.record or 0), 4)} for s in records
+            {
+                **method_view(s, card),
+                "accuracy": s.record,
+                "pgr": round(card.pgr(s.record or 0), 4),
+                "verdict": verdicts.get(s.id),
+            }
+            for s in records
         ],
+        "verdicts": {str(n): v for n, v in verdicts.items()},
         "baselines": {n: {"accuracy": a, "pgr": round(card.pgr(a), 4)} for n, a in card.baselines.items()},
         "no_new_record": sum(s.record is None for s in scored),
         "counts": {name: _counts([s for s in subs if s.researcher == name]) for name in people},
     }
+
+
+def verdicts_view(lab: Lab, rows: Rows) -> dict[int, Json]:
+    """The verdicts that hold. They say something about hidden labels, so there are none while research goes on."""
+    if lab.phase(rows) == "research":
+        return {}
+    return {number: audits.public_verdict(judgement) for number, judgement in rows.standing().items()}
 
 
 def _counts(subs: list[Submission]) -> Json:
@@ -152,6 +190,8 @@ def brief(lab: Lab, person: ResearcherRow | None) -> Json:
         "you": None
         if person is None
         else {"name": person.name, "kind": person.kind, "direction": person.direction, "status": person.status},
+        "tracks": {name: TRACKS.get(name, "") for name in lab.policy.tracks},
+        "audits": AUDITED,
         "scoring": {
             "seeds": lab.settings.scoring.seeds,
             "timeout_per_seed": lab.settings.scoring.timeout,
@@ -199,10 +239,13 @@ def run_view(lab: Lab, rows: Rows) -> Json:
         "budget": budget(lab, rows, "operator"),
         "leaderboard": leaderboard(lab, rows),
         "best_feedback": _best_feedback(lab, subs, evaluations, scores),
-        "researchers": [_person(r, subs, evaluations, scores) for r in rows.researchers() if r.role != "viewer"],
-        "submissions": [submission_view(s, lab.feedback) for s in subs],
+        "researchers": [
+            _person(r, subs, evaluations, scores, rows.judgements()) for r in rows.researchers() if r.role != "viewer"
+        ],
+        "submissions": [submission_view(s, lab.feedback, whole=True) for s in subs],
         "evaluations": [_evaluation(e, scores.get(e.id, [])) for e in evaluations],
         "finalists": rows.meta("finalists", []),
+        "audits": [audits.judgement_view(j) | {"submission": j.submission} for j in rows.judgements()],
         "winner": rows.meta("winner"),
         "posts": [post_view(lab, rows, p) for p in rows.posts()],
         "ledger": {"lines": last.number if last else 0, "head": last.hash if last else ""},
@@ -236,10 +279,12 @@ def _evaluation(e: Evaluation, scores: list[Score]) -> Json:
 
 
 def _person(
-    row: ResearcherRow, subs: list[Submission], evaluations: list[Evaluation], scores: dict[int, list[Score]]
-) -> Json:
+    row: ResearcherRow, subs: list[Submission], evaluations: list[Evaluation], scores: dict[int, list[Score]],
+    judgements: list[Judgement],
+) -> Json:  # fmt: skip
     mine = {s.id for s in subs if s.researcher == row.name}
     spent = [s.cpu_seconds for e in evaluations if e.submission in mine for s in scores.get(e.id, [])]
+    spent += [j.cpu_seconds for j in judgements if row.role == "lab"]  # audits are the lab's own cost
     view = {k: v for k, v in asdict(row).items() if k not in ("token_hash", "options")}
     return {**view, **_counts([s for s in subs if s.id in mine]), "method_cpu_seconds": round(sum(spent), 3)}
 

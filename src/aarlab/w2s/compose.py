@@ -140,6 +140,19 @@ class Recipe:
         words += ["group-logic"] if one.group_logic > 0 else []
         return " + ".join(words)
 
+    def track(self) -> str:
+        """The narrowest track that allows all that the method uses.
+
+        Only the group logic of the last word, and a blend measured inside groups, look at the other test items.
+        """
+        one = self.canonical()
+        own = {"zero_shot": 1.0, "mixture": 1 - one.teacher, "posterior": 1 - one.teacher}.get(one.labels, 0.0)
+        if own == 1 and one.labels != "posterior":
+            return "teacher-free"
+        if own > 0 or one.blend > 0:
+            return "hybrid"
+        return "group" if one.group_logic > 0 else "inductive"
+
     def fits(self) -> int:
         """How many heads one run trains: what it costs."""
         views = {"each": 2, "halves": 3}.get(self.view, 1)
@@ -182,7 +195,7 @@ def _write(r: Recipe) -> str:
     draws = "    rng = np.random.default_rng(seed)\n" if "rng" in text else ""
     numpy = "import numpy as np\n\n" if "np." in text + draws else ""
     return (
-        f"# name: {r.title()}\n# recipe: {r.to_json()}\n"
+        f"# name: {r.title()}\n# track: {r.track()}\n# recipe: {r.to_json()}\n"
         f'"""{_sentence(r)}"""\n\n{numpy}from aarlab.w2s.parts import {imports}\n\n\n'
         f'def run(task, seed):\n    """P(label = 1) for every item of task.test, shape (n_test,)."""\n{draws}{text}\n'
     )

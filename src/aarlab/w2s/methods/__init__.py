@@ -61,3 +61,9 @@ def about(name: str) -> About:
     header = dict(re.findall(r"^# (name|family|track|origin|claim): (.+)$", text.split('"""', 1)[0], re.MULTILINE))
     words = (ast.get_docstring(ast.parse(text)) or "").split("\n\n")[0]
     return About(title=" ".join(words.split()), **header)
+
+
+def track(source: str) -> str:
+    """The track in a method file's header; "inductive" where it names none."""
+    found = re.search(r"^# track: (\S+)", source[:4000], re.MULTILINE)
+    return found[1] if found else "inductive"
