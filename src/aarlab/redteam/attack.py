@@ -63,25 +63,45 @@ class Outcome:
 
     def missed(self, expected: tuple[Ending, ...]) -> tuple[str, ...]:
         """Why this did not end as expected; empty where it did."""
-        found = [*self.broken, *(f"it was to end {e!r}, and did not" for e in expected if e not in self.endings)]
+        found = [*self.broken, *(f"it was to end {e!r}, and did not" for e in expected if not self._ended(e))]
         if self.gains.sure and self.ranked and "residual" not in expected:
             assert self.gains.record is not None
             found.append(f"it gains {self.gains.record.mean:.2f} PGR of record, and ranks")
         return tuple(found)
 
-    def plus(self, other: Outcome) -> Outcome:
-        """Two parts of one attack as one outcome; gains are those of the part that measured them."""
-        gains = other.gains if other.gains != Gains() else self.gains
+    def _ended(self, ending: Ending) -> bool:
+        """What is stopped leaves no residual, and that is no disappointment."""
+        stopped = ending == "residual" and not self.broken and bool({"flagged", "refused"} & set(self.endings))
+        return ending in self.endings or stopped
+
+    def joined(self, other: Outcome) -> Outcome:
+        """Two parts of one attack as one outcome: of two that were measured, both must end so, and the one that ranks,
+        or else gains more, is shown."""
+        both = self.measured and other.measured
+        shown = max((self, other), key=Outcome._weight)
+        common = tuple(e for e in self.endings if e in other.endings)
         return Outcome(
-            tried=f"{self.tried}; {other.tried}" if other.tried else self.tried,
-            why=f"{self.why}; {other.why}" if other.why else self.why,
-            endings=tuple(dict.fromkeys((*self.endings, *other.endings))),
-            gains=gains,
+            tried="; ".join(t for t in (self.tried, other.tried) if t),
+            why="; ".join(w for w in (self.why, other.why) if w),
+            endings=common if both else tuple(dict.fromkeys((*self.endings, *other.endings))),
+            gains=shown.gains,
             fired=tuple(dict.fromkeys((*self.fired, *other.fired))),
-            row=other.row or self.row,
-            ranked=self.ranked and other.ranked,
+            row=shown.row,
+            ranked=shown.ranked,
             broken=(*self.broken, *other.broken),
         )
+
+    def bounded(self, sentence: str) -> Outcome:
+        """The same, as a residual where it ranks: what it leaves is measured, and `sentence` says what bounds it."""
+        endings: tuple[Ending, ...] = ("residual",) if self.ranked else ()
+        return replace(self, why=f"{self.why}; {sentence}", endings=(*self.endings, *endings))
+
+    @property
+    def measured(self) -> bool:
+        return self.gains != Gains()
+
+    def _weight(self) -> tuple[bool, bool, float]:
+        return self.measured, self.ranked, self.gains.record.mean if self.gains.record else -9.0
 
 
 @dataclass

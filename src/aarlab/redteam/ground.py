@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,8 @@ from aarlab.errors import AarlabError, BudgetSpent, Infrastructure, MethodError
 from aarlab.execution.local import LocalExecutor
 from aarlab.fleet.runner import Server
 from aarlab.problems.base import Problem
-from aarlab.redteam import hacks
-from aarlab.redteam.attack import Outcome
+from aarlab.redteam import hacks, probes
+from aarlab.redteam.attack import Notes, Outcome
 from aarlab.redteam.measure import HONEST, Operator
 from aarlab.sandbox import open_sandbox
 from aarlab.server.creation import create_lab
@@ -163,7 +164,12 @@ class Ground:
     @contextlib.contextmanager
     def lab(self, **settings: Any) -> Iterator[AttackedLab]:
         """A fresh lab of this problem; keywords as of `settings`."""
-        lab = self._start(self.settings(**settings))
+        with self.lab_of(self.settings(**settings)) as lab:
+            yield lab
+
+    @contextlib.contextmanager
+    def lab_of(self, settings: Settings) -> Iterator[AttackedLab]:
+        lab = self._start(settings)
         try:
             yield lab
         finally:
@@ -214,6 +220,19 @@ class Ground:
         why = f"refused at the door ({refused}); measured with the door open: {out.why}"
         endings = tuple(dict.fromkeys(("refused", *out.endings)))
         return replace(out, why=why, endings=endings, ranked=False)
+
+    def probed(self, tries: tuple[probes.Probe, ...], what: str, before: str = "") -> Outcome:
+        """Make each try in a method's sandbox; none may work. before: code of a run that goes first."""
+        notes, test = Notes(), self.operator.tests["feedback"][0]
+        if before:
+            probes.tried(probes.Probe("before", before, "pass"), test, self.executor)
+        notes.expect(probes.tried(probes.control(), test, self.executor).worked, "what is allowed works")
+        with ThreadPoolExecutor(self.executor.workers) as pool:
+            ends = list(pool.map(lambda p: probes.tried(p, test, self.executor), tries))
+        for end in ends:
+            noted = f", noted: {probes.kinds(end.events)}" if end.events else ""
+            notes.expect(not end.worked, f"{end.probe.name}: {end.reason or 'it worked'}{noted}")
+        return notes.outcome(what, "refused")
 
 
 def taken(lab: AttackedLab, sources: list[str]) -> tuple[list[Json], int]:

@@ -159,8 +159,8 @@ class Operator:
         try:
             verdict, fired = self.judged(self.findings(source, claimed), track)
         except MethodError as error:
-            why = f"the run ends with {error.reason!r} and gets no score"
-            return Outcome(tried, why, ("refused", "no gain"), gains, ranked=False)
+            broken = f"the method was to run, and ends with {error.reason!r}"
+            return Outcome(tried, "", (), gains, ranked=False, broken=(broken,))
         ranked = verdict.outcome in ("ranked", "ranked with a note")
         flagged = not ranked or verdict.track != verdict.declared
         out = Outcome(tried, verdict.reason or "no audit fired", (), gains, fired, verdict.row, ranked)

@@ -21,11 +21,10 @@ def attack(ground: Ground) -> Outcome:
     notes = Notes()
     with ground.lab(practice=10) as lab:
         lists = Lists(ground, lab)
-        first = lists.ask(lists.own)
+        first = lists.ask(lists.own) or 1.0
         told = [(item, lists.ask(lists.turned([item]))) for item in range(30)]
-        lists.check(notes)
-    better = lists.turned(
-        [item for item, answer in told if answer is not None and first is not None and answer > first]
-    )
-    lists.expect_small(notes, better)
-    return notes.outcome("10 answers of 31 asked for, one item turned round in each", "counted")
+    better = lists.turned([item for item, answer in told if answer is not None and answer > first])
+    lists.check(notes, better)
+    alone = lists.turned([i for i in range(450) if lists.right(lists.turned([i])) > lists.right(lists.own)])
+    notes.expect(lists.pgr(alone) > 0, f"450 exact answers without a budget: {lists.pgr(alone):+.2f} PGR")
+    return notes.outcome("31 lists of nine researchers, one item turned round in each", "counted")
