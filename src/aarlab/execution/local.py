@@ -37,7 +37,10 @@ START_SECONDS = 60.0
 GRACE_SECONDS = 15.0  # for the worker to report, after the method's time is over
 MOST_ANSWER = 1 << 28
 PRELOADED = ("sklearn", "scipy", "aarlab.w2s")
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=2 then works in this process, and does not fail where none may be started
+}  # fmt: skip
 DTYPES = {"<f2": np.float16, "<f4": np.float32, "<f8": np.float64}
 STARTED = b"S"
 

@@ -146,7 +146,8 @@ def examine(lab: Lab, evaluation: Evaluation, executor: Executor, tell: Tell = l
 
 def plain(finding: Finding) -> Finding:
     """A finding that JSON can carry: Python's own numbers, and none that is not finite."""
-    numbers = {k: _plain(getattr(finding, k)) for k in ("value", "low", "high")}
+    given = {k: getattr(finding, k) for k in ("value", "low", "high")}
+    numbers = {k: None if v is None else _plain(float(v)) for k, v in given.items()}
     return replace(finding, **numbers, items=int(finding.items), details=_plain(finding.details))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.errors import MethodError
+from aarlab.execution.base import Event
+from aarlab.execution.events import forbidden
 from aarlab.records import Evaluation, Score, Status, Submission
 from aarlab.server.lab import Lab
 from aarlab.server.submissions import repeat
@@ -18,6 +20,9 @@ from aarlab.vault.ledger import evaluation_body, verdict_body
 
 MAX_FAILURES = 5
 """Infrastructure failures after which the lab gives an evaluation up; the researcher is never charged."""
+
+MOST_DENIED = 20
+"""Different forbidden events that one alarm lists."""
 
 VERDICTS = ("feedback", "baseline")
 """Purposes whose end is also the submission's."""
@@ -31,6 +36,7 @@ class Graded:
     outcome: str
     cpu_seconds: Sequence[float]
     wall_seconds: Sequence[float]
+    events: Sequence[Event] = ()  # what the method's processes did besides computing
 
 
 def record_score(lab: Lab, evaluation: Evaluation, graded: Graded) -> bool:
@@ -49,6 +55,7 @@ def record_score(lab: Lab, evaluation: Evaluation, graded: Graded) -> bool:
             body |= _verdict(lab, rows, evaluation.submission, "scored", None)
         kind = "answer" if evaluation.purpose == "feedback" else "score"
         lab.ledger.append(rows, kind, body, lab.now())
+        raise_alarm(lab, rows, evaluation, graded.events)
         _settle_repeats(lab, rows, evaluation)
     if evaluation.purpose == "feedback":
         lab.report_answers()
@@ -58,7 +65,7 @@ def record_score(lab: Lab, evaluation: Evaluation, graded: Graded) -> bool:
 
 def record_failure(lab: Lab, evaluation: Evaluation, error: MethodError) -> bool:
     """Write a method's failure: a fixed word and a fixed reason, and the reserved answer goes back."""
-    return _record_end(lab, evaluation, status_of(error.reason), error.reason)
+    return _record_end(lab, evaluation, status_of(error.reason), error.reason, error.events)
 
 
 def status_of(reason: str) -> Status:
@@ -83,7 +90,7 @@ def hand_back(lab: Lab, evaluation: Evaluation) -> None:
         rows.requeue(evaluation, evaluation.failures)
 
 
-def _record_end(lab: Lab, evaluation: Evaluation, status: Status, reason: str) -> bool:
+def _record_end(lab: Lab, evaluation: Evaluation, status: Status, reason: str, events: Sequence[Event] = ()) -> bool:
     with lab.store.write() as rows:
         ended = end(lab, rows, evaluation, status, reason, None)
         if ended is None:
@@ -93,9 +100,18 @@ def _record_end(lab: Lab, evaluation: Evaluation, status: Status, reason: str) -
             rows.release_answer(evaluation.submission)
             body |= _verdict(lab, rows, evaluation.submission, status, reason)
         lab.ledger.append(rows, "failed", body, lab.now())
+        raise_alarm(lab, rows, evaluation, events)
         _settle_repeats(lab, rows, evaluation)
     lab.changed("scores")
     return True
+
+
+def raise_alarm(lab: Lab, rows: Rows, evaluation: Evaluation, events: Sequence[Event]) -> None:
+    """Note for the operator, in the same transaction, what a method tried and may not do. No researcher hears of it."""
+    denied = [asdict(e) for e in events if forbidden(e)][:MOST_DENIED]
+    if denied:
+        body = {"what": "denied", "submission": evaluation.submission, "purpose": evaluation.purpose, "events": denied}
+        lab.ledger.append(rows, "alarm", body, lab.now())
 
 
 def _scores(lab: Lab, e: Evaluation, graded: Graded) -> list[Score]:

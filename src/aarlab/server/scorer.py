@@ -141,7 +141,7 @@ class Scorer:
         out = self.executor.run(run)
         correct = lab.vault.grade(e.problem, e.task, e.purpose, out.outputs)
         outcome = lab.vault.save_outcomes(e.id, e.problem, e.task, correct)
-        return results.Graded(correct, outcome, out.cpu_seconds, out.wall_seconds)
+        return results.Graded(correct, outcome, out.cpu_seconds, out.wall_seconds, out.events)
 
     # Ending
 
