@@ -72,6 +72,7 @@ def serve(folder: Path) -> None:
     address = folder / "run" / "server.json"
     address.unlink(missing_ok=True)  # a killed server leaves one behind
     lab = Lab(folder)
+    lab.canaries.put_in_environment()
     sockets = [tcp_socket(lab.settings.port), unix_socket(folder / "run" / "aarlab.sock")]
     scorer = Scorer(lab, local_executor(lab.settings, folder))
     config = uvicorn.Config(

@@ -18,6 +18,7 @@ from aarlab.audits.policy import Policy
 from aarlab.errors import Infrastructure, InputError
 from aarlab.problems.base import Problem, TaskCard
 from aarlab.records import Phase
+from aarlab.server.canaries import Canaries
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
 from aarlab.vault import practice
@@ -68,6 +69,11 @@ class Lab:
     def policy(self) -> Policy:
         """The channels that each track may use."""
         return Policy.of(self.problem.settings)
+
+    @cached_property
+    def canaries(self) -> Canaries:
+        """The words nobody but the lab may know."""
+        return Canaries.of(self.vault.folder)
 
     @cached_property
     def ranks(self) -> bool:

@@ -4,6 +4,7 @@ packs/<problem>/      the problem's pack and its problem.toml as they were when 
 secret.json           one independent secret per purpose and for audits, the number of seeds, the ledger's key
 outcomes/<n>.npz      evaluation n: `correct` bool (seeds, items), `items` row numbers, `groups`
 ledger.head           number and hash of the newest ledger line
+canaries.json         words planted to be watched for, and labels-<word>.csv, which holds made-up labels
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def create(lab: Path, problems: Sequence[Problem], settings: Settings) -> Vault:
         pack = shutil.copytree(problem.folder, folder / "packs" / problem.name)
         pack.chmod(0o700)  # an installed package may be read-only
         shutil.copyfile(problem.home / CARD, pack / CARD)
+    _close(folder)
     seeds = {
         "feedback": settings.scoring.seeds,
         "record": settings.scoring.record_seeds,
@@ -142,7 +144,8 @@ class Vault:
         np.savez_compressed(out, correct=correct, items=items, groups=groups)
         path = self.outcome_path(evaluation)
         fresh = path.with_suffix(".new")
-        fresh.write_bytes(out.getvalue())
+        fresh.unlink(missing_ok=True)  # left by a server that was killed
+        write_new(fresh, out.getvalue(), 0o600)
         os.replace(fresh, path)
         return hashlib.sha256(out.getvalue()).hexdigest()
 
@@ -164,6 +167,12 @@ class Vault:
                 return found
         except (OSError, ValueError, KeyError) as error:
             raise PackError(f"{path}: {error}; the pack is corrupt, restore the lab folder from a copy") from None
+
+
+def _close(folder: Path) -> None:
+    """Take every right from others, also inside a folder that is closed to them already."""
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def export_public(lab: Path, problem: Problem) -> None:
