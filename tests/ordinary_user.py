@@ -1,4 +1,7 @@
-"""Run by tests/test_sandbox.py as a user without rights: one sandbox, one method, one refused method."""
+"""Run as a user without rights, by tests of sandboxes: one sandbox, one method, one refused method.
+
+python ordinary_user.py FOLDER [KIND]
+"""
 
 import json
 import sys
@@ -18,7 +21,7 @@ import os
 print(os.getuid(), next(line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")))
 """
 
-sandbox = open_sandbox("bwrap")
+sandbox = open_sandbox(sys.argv[2] if len(sys.argv) > 2 else "bwrap")
 sandbox.check()
 limits = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=8, disk_mb=24)
 process = sandbox.start(

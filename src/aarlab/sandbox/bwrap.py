@@ -58,6 +58,8 @@ class BwrapSandbox:
     isolated = True
     own_processes = 2
     """Processes of the sandbox itself, which do not count against its limit: bwrap's two."""
+    holds_log = True
+    """Whether the limit on a file's size holds for the log, too."""
 
     def check(self) -> None:
         """Start a sandbox once and see that it runs Python. Raises SandboxUnavailable with the reason."""
@@ -122,7 +124,7 @@ class BwrapSandbox:
             theirs.close()
             try:
                 self._wait_ready(ours, popen, log, offset)
-                return self._release(ours, popen, spec, nice)
+                return self._release(ours, popen, spec, nice, log)
             except BaseException:
                 popen.kill()
                 popen.wait()
@@ -145,7 +147,7 @@ class BwrapSandbox:
         raise SandboxUnavailable(f"bwrap could not set up a sandbox: {said}. {_advice()}")
 
     def _release(
-        self, ours: socket.socket, popen: subprocess.Popen[bytes], spec: SandboxSpec, nice: int
+        self, ours: socket.socket, popen: subprocess.Popen[bytes], spec: SandboxSpec, nice: int, log: Path | None
     ) -> SandboxProcess:
         """Put everything under its limits, then let the program start."""
         pids = measure.descendants(popen.pid)
@@ -160,7 +162,8 @@ class BwrapSandbox:
         ours.sendall(json.dumps(self.orders(spec, nice, held=group is not None)).encode())
         ours.shutdown(socket.SHUT_WR)
         watched = replace(limits, processes=spec.limits.processes)
-        WATCH.add(Watched(process, pids[1], watched, spec.workspace, group is not None, self.own_processes))
+        own, unheld = self.own_processes, None if self.holds_log else log
+        WATCH.add(Watched(process, pids[1], watched, spec.workspace, group is not None, own, unheld))
         return process
 
     def host_limits(self, limits: Limits) -> Limits:

@@ -51,6 +51,7 @@ class GvisorSandbox(BwrapSandbox):
     isolated = True
     own_processes = 6
     """bwrap's two, `runsc run`, the kernel, the file server, and the tracer's own."""
+    holds_log = False
 
     def check(self) -> None:
         """Start a sandbox once and see that Python runs in it, on gVisor's kernel. Raises SandboxUnavailable."""
@@ -115,6 +116,7 @@ def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
     """What is not served from the root: gVisor's own file systems, and folders that the host changes meanwhile.
 
     The root is cached, since nothing in it changes; a mount is looked up again at every use.
+    Binds are recursive: what covers a hidden folder is a mount of its own, and must come along.
     """
     own = (("/proc", "proc"), ("/sys", "sysfs"), ("/dev", "tmpfs"))
     out: list[dict[str, Any]] = [{"destination": place, "type": kind, "source": kind} for place, kind in own]
@@ -122,11 +124,13 @@ def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
         size = f"size={max(1, spec.limits.tmp_mb)}m"
         for folder in ("/tmp", "/dev/shm"):
             out.append({"destination": folder, "type": "tmpfs", "source": "tmpfs", "options": [size, "mode=1777"]})
-        out.append({"destination": "/work", "type": "bind", "source": "/work", "options": ["rw"]})
+        out.append({"destination": "/work", "type": "bind", "source": "/work", "options": ["rbind", "rw"]})
+    else:  # where nothing is mounted gVisor would mount a writable one of its own accord
+        out.append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "mode=0555"]})
     changing = [inside for host, inside in spec.read_only if host.is_dir() and not inside.startswith(KEPT)]
     sockets = [f"/run/sockets/{number}" for number, _ in enumerate(spec.sockets)]
     for folder in [*changing, *sockets]:
-        out.append({"destination": folder, "type": "bind", "source": folder, "options": ["ro"]})
+        out.append({"destination": folder, "type": "bind", "source": folder, "options": ["rbind", "ro"]})
     return out
 
 

@@ -33,6 +33,7 @@ class Watched:
     workspace: Path | None
     memory_is_held: bool  # by the kernel
     own: int = 2  # processes of the sandbox itself, which do not count against `limits.processes`
+    log: Path | None = None  # a file that it may fill, where the kernel does not hold `limits.file_mb` for it
     due: float = 0.0
     free: int = 0
     device: int = field(default=0)
@@ -63,12 +64,22 @@ class Watched:
                 used += measure.deleted_bytes(pids, self.device)
             if used > allowed or self._many_files_in_memory():
                 return "disk"
+        if self._log_is_full():
+            return "disk"
         if limits.memory_mb and not self.memory_is_held and self.process.rss_bytes() > limits.memory_mb << 20:
             return "memory"
         used_cpu = self.process.cpu_seconds()  # read in any case: without a cgroup it is lost when processes end
         if limits.cpu_seconds and used_cpu > limits.cpu_seconds:
             return "cpu"
         return "processes" if len(pids) > limits.processes + self.own else None
+
+    def _log_is_full(self) -> bool:
+        return self.log is not None and self.log.stat().st_size > self.limits.file_mb << 20
+
+    def cut_log(self) -> None:
+        """Leave half of its allowance to whoever writes it next."""
+        if self._log_is_full() and self.log is not None:
+            os.truncate(self.log, self.limits.file_mb << 19)
 
     def _many_files_in_memory(self) -> bool:
         """Whether the memory file systems hold more than `MOST_FILES`: their size limit does not count empty files."""
@@ -112,6 +123,7 @@ class Watch:
         if verdict and one.process.poll() is None:
             one.process.verdict = verdict
             one.process.kill()
+            one.cut_log()
 
 
 def _free(folder: Path) -> int:
