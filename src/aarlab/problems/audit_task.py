@@ -11,8 +11,9 @@ What a problem cannot offer is missing with a reason, and the audits that need i
 
 from __future__ import annotations
 
+import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from aarlab.errors import PackError
 from aarlab.problems.base import Problem
 from aarlab.records import Measured
 from aarlab.w2s.draw import TRAIN_SHARE
-from aarlab.w2s.task import Draw, Floats, Ints, TaskInputs
+from aarlab.w2s.task import Draw, Floats, Ints, Layer, TaskInputs
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,16 @@ def load(problem: Problem, task: str) -> AuditTask:
     if name is not None and name not in arrays:
         raise PackError(f"{problem.path(task, 'labels')}: no array {name!r}, which problem.toml names as the sources")
     missing = {} if name else {"sources": f"{problem.name} does not say who wrote its items"}
-    missing["renamed"] = f"{problem.name} has no reworded items"
+    inputs = problem.inputs(task)
+    renamed, which = None, None
+    if problem.path(task, "renamed").is_file():
+        renamed, which = _reworded(inputs, _arrays(problem, task, "renamed"))
+    else:
+        missing["renamed"] = f"the pack of {problem.name} has no reworded items of {task}"
     return AuditTask(
         problem=problem.name,
         task=task,
-        inputs=problem.inputs(task),
+        inputs=inputs,
         weak=arrays["weak"],
         labels=arrays["labels"],
         is_test=arrays["is_test"].astype(bool),
@@ -99,8 +105,28 @@ def load(problem: Problem, task: str) -> AuditTask:
         ceiling=card.ceiling,
         sources=arrays[name] if name else None,
         opinion=tuple(offered.get("opinion", ())),
+        renamed=renamed,
+        reworded=which,
         missing=missing,
     )
+
+
+def _reworded(inputs: TaskInputs, arrays: dict[str, NDArray[Any]]) -> tuple[TaskInputs, NDArray[np.bool_]]:
+    """A task's inputs with some items reworded, and which (n,). arrays: those of `<task>.renamed.npz`."""
+    rows = arrays["rows"]
+    reworded = np.zeros(len(inputs), bool)
+    reworded[rows] = True
+    layers = {}
+    for name, layer in inputs.layers.items():
+        values = layer.values.copy()
+        values[rows] = arrays[f"values.{name}"]
+        layers[name] = Layer(values, layer.scale)
+    zero_shot = inputs.zero_shot.copy()
+    zero_shot[rows] = arrays["zero_shot"]
+    shown = list(inputs.texts or ())
+    for row, text in zip(rows.tolist(), json.loads(arrays["texts"].tobytes()), strict=True):
+        shown[row] = text
+    return replace(inputs, layers=layers, zero_shot=zero_shot, texts=tuple(shown)), reworded
 
 
 def _arrays(problem: Problem, task: str, part: str) -> dict[str, NDArray[Any]]:

@@ -174,7 +174,7 @@ class _Builder:
             self.read.task = draft.name
         keep = shipped_items(draft, self.seed)
         rows = self._rows(draft, keep)
-        found = self._student_features(draft, rows)
+        found = student_features(self.spec, self.read, draft, rows)
         inputs = self._inputs(draft, keep, rows, found)
         weak = self._weak(draft, drafts, inputs.pairs, found)
         is_test = draft.split[keep] == TEST
@@ -225,25 +225,6 @@ class _Builder:
             passages=passages,
         )
 
-    def _student_features(self, draft: Draft, rows: NDArray[np.int64]) -> Arrays:
-        """Everything the spec wants of the shipped rows, the teachers' features among it."""
-        written, prefixes = _pick(draft.rows, rows), _pick(draft.prefixes, rows)
-        assert written is not None
-        wanted, weak = self.spec.wanted, self.spec.teacher.features
-        if weak != "bag" and weak not in wanted.hidden:
-            wanted = replace(wanted, hidden=(*wanted.hidden, weak))
-        found = dict(self.read(written, wanted, prefixes))
-        if weak == "bag":
-            found.update(self.read(written, Wanted(hidden=("bag",)), None))
-        controls = _pick(draft.controls, rows)
-        if controls is not None:
-            arrays = self.read(controls, self.spec.control, _pick(draft.control_prefixes, rows))
-            found["control"] = arrays["logprob"]
-            found.update({f"control.{name}": arrays[name] for name in self.spec.control.hidden})
-        if self.spec.derive is not None:
-            found.update(self.spec.derive(found))
-        return found
-
     def _weak(
         self, draft: Draft, drafts: list[Draft], pairs: NDArray[np.int64] | None, found: Arrays
     ) -> NDArray[np.float16]:
@@ -263,6 +244,26 @@ class _Builder:
         values = self.read(written, Wanted(hidden=(name,)), _pick(home.prefixes, rows))[name]
         pairs = None if home.pairs is None else np.searchsorted(rows, home.pairs[items])
         return teachers.Labelled(teachers.item_features(values, pairs), home.labels[items])
+
+
+def student_features(spec: Spec, read: Read, draft: Draft, rows: NDArray[np.int64]) -> Arrays:
+    """Everything the spec wants of some rows, the teachers' features among it."""
+    written, prefixes = _pick(draft.rows, rows), _pick(draft.prefixes, rows)
+    assert written is not None
+    wanted, weak = spec.wanted, spec.teacher.features
+    if weak != "bag" and weak not in wanted.hidden:
+        wanted = replace(wanted, hidden=(*wanted.hidden, weak))
+    found = dict(read(written, wanted, prefixes))
+    if weak == "bag":
+        found.update(read(written, Wanted(hidden=("bag",)), None))
+    controls = _pick(draft.controls, rows)
+    if controls is not None:
+        arrays = read(controls, spec.control, _pick(draft.control_prefixes, rows))
+        found["control"] = arrays["logprob"]
+        found.update({f"control.{name}": arrays[name] for name in spec.control.hidden})
+    if spec.derive is not None:
+        found.update(spec.derive(found))
+    return found
 
 
 def _pick(values: tuple[str, ...] | None, rows: NDArray[np.int64]) -> tuple[str, ...] | None:

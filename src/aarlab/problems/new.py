@@ -219,6 +219,7 @@ def card(data: PaperData, options: Options) -> str:
         teacher="a bag-of-words model" if options.teacher == "bag" else "an early exit of the student's own network",
         other=_ELSEWHERE if data.foreign else _SAME,
         allowed=_toml(allowed),
+        sources='sources = "source"  # the data\'s own' if data.sourced else "# sources: the data does not name any",
     )
 
 
@@ -270,4 +271,9 @@ internals = "Look inside the student's layers for a place where good and bad ans
 allowed = $allowed
 studied = []
 forbidden = ["true-labels", "item-order", "lab-answers"]
+
+[audit]
+# What audits may use beside the task itself. Methods see none of it.
+$sources
+opinion = ["logprob"]  # the untrained student's opinion in full: destroyed where `zero_shot` is
 ''')

@@ -32,9 +32,9 @@ def write_task(folder: Path, inputs: TaskInputs, weak: NDArray[np.float16], labe
     """The three files of a task. `labels` holds `labels`, `is_test` and what audits may want beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(io.BytesIO(inputs.to_bytes())) as plain:  # compressed on disk only: a tenth smaller, 50 ms to read
-        (folder / f"{inputs.task}.inputs.npz").write_bytes(_archive(dict(plain)))
-    (folder / f"{inputs.task}.teachers.npz").write_bytes(_archive({"weak": weak}))
-    (folder / f"{inputs.task}.labels.npz").write_bytes(_archive(labels))
+        (folder / f"{inputs.task}.inputs.npz").write_bytes(archive(dict(plain)))
+    (folder / f"{inputs.task}.teachers.npz").write_bytes(archive({"weak": weak}))
+    (folder / f"{inputs.task}.labels.npz").write_bytes(archive(labels))
 
 
 def write_manifest(folder: Path, problem: str, cards: list[TaskCard], recipe: dict[str, Any]) -> None:
@@ -46,7 +46,8 @@ def write_manifest(folder: Path, problem: str, cards: list[TaskCard], recipe: di
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
 
-def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
+def archive(arrays: dict[str, NDArray[Any]]) -> bytes:
+    """One compressed npz archive, the same bytes for the same arrays."""
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()

@@ -86,6 +86,11 @@ class PaperData:
         test = {i.source for i in self.test}
         return frozenset() if "" in train | test else frozenset(test - train)
 
+    @cached_property
+    def sourced(self) -> bool:
+        """Whether every item says where it comes from."""
+        return all(i.source for i in (*self.label, *self.unlabel, *self.test))
+
     def at_most(self, items: int) -> PaperData:
         """About `items` of each file, whole questions in the order of their hashes."""
         return replace(
@@ -377,6 +382,7 @@ def _draft(part: _Part, paired: bool) -> Draft:
         groups=np.array([ranks[i.topic] for i in items], np.int64),
         pairs=np.array(index, np.int64) if paired else None,
         passages=tuple(_passage(i) for i in items),
+        extras={"source": np.unique([i.source for i in items], return_inverse=True)[1].astype(np.int16)},
     )
 
 
