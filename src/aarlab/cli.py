@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aarlab.errors import AarlabError, MethodError
+from aarlab.errors import AarlabError, InputError, MethodError
 
 app = typer.Typer(
     name="aarlab",
@@ -24,6 +24,9 @@ problem_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(problem_app, name="problem", help="Check or rebuild a problem, or make one of your own data.")
 app.add_typer(ledger_app, name="ledger", help="The append-only record of every answer.")
+
+study_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(study_app, name="study", help="Studies of evaluation itself, on real tasks.")
 
 LabArgument = Annotated[Path | None, typer.Argument(help="Lab folder; default: ./labs/latest.", show_default=False)]
 LabOption = Annotated[Path | None, typer.Option("--lab", help="Lab folder; default: ./labs/latest.")]
@@ -124,6 +127,7 @@ def submit(
     file: Annotated[Path, typer.Argument(help="A method file.")],
     lab: LabOption = None,
     name: Annotated[str, typer.Option(help="A short name; default: the file's.")] = "",
+    track: Annotated[str, typer.Option(help="Its track; default: the file's `# track:` line, else inductive.")] = "",
     wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 120.0,
     as_json: AsJson = False,
 ) -> None:
@@ -133,7 +137,7 @@ def submit(
     """
     from aarlab.fleet import launch, plan
 
-    row = launch.submit(plan.find(lab), file, name, wait)
+    row = launch.submit(plan.find(lab), file, name, wait, track)
     if as_json:
         _print_json(row)
     else:
@@ -159,6 +163,60 @@ def try_(
         _print_json(found)
     else:
         typer.echo(trial.sentence(found))
+
+
+@app.command()
+def audit(
+    what: Annotated[str, typer.Argument(metavar="SUBMISSION|FILE", help="A submission's number, or a method file.")],
+    lab: LabOption = None,
+    problem: Annotated[str, typer.Option(help="FILE: a name of `aarlab problems`, or a folder.")] = "w2s-math",
+    track: Annotated[str, typer.Option(help="FILE: its track.", show_default="the file's `# track:` line")] = "",
+    level: Annotated[str, typer.Option(help="`quick` or `full`.", show_default="the run's, or full")] = "",
+    isolation: Annotated[str, typer.Option(help="FILE: `bwrap`, `gvisor` or `process`.")] = "bwrap",
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a method depends on, and compare it with the track it declares.
+
+    A submission is audited in its lab, running or not; a file on the problem's open task, without any lab.
+
+    Examples:
+
+      aarlab audit 12
+
+      aarlab audit 12 --level quick --lab labs/mine
+
+      aarlab audit my_method.py --problem w2s-math --track hybrid
+    """
+    from aarlab.fleet import audit as audits
+    from aarlab.fleet import plan
+
+    if level not in ("", "quick", "full"):
+        raise InputError(f"--level is {level!r}; it is 'quick' or 'full'")
+    if what.isdigit():
+        found = audits.audit_submission(plan.find(lab), int(what), level or None)  # type: ignore[arg-type]
+    else:
+        found = audits.audit_file(Path(what), problem, track, level or "full", isolation)  # type: ignore[arg-type]
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo("\n".join(audits.lines(found)))
+
+
+@app.command()
+def overrule(
+    number: Annotated[int, typer.Argument(metavar="SUBMISSION", help="A submission's number.")],
+    rank: Annotated[bool, typer.Option("--rank/--unrank", help="Whether it ranks.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why; the ledger and the report show it.")],
+    lab: LabOption = None,
+) -> None:
+    """Rank or unrank a submission against its verdict, with a public reason.
+
+    Example: aarlab overrule 12 --rank --reason "the repeated answers are the task's own"
+    """
+    from aarlab.fleet import audit as audits
+    from aarlab.fleet import plan
+
+    typer.echo(audits.overrule(plan.find(lab), number, rank, reason))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -356,6 +414,33 @@ def ledger_verify(lab: LabArgument = None, as_json: AsJson = False) -> None:
     else:
         typer.echo(found["text"])
     raise typer.Exit(0 if found["ok"] else 2)
+
+
+@study_app.command("exfiltration")
+def study_exfiltration(
+    problem: Annotated[str, typer.Argument(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
+    task: Annotated[str, typer.Option(help="The attacked task.")] = "feedback",
+    answers: Annotated[int, typer.Option(help="Most answers, of all agents together.")] = 4500,
+    repeats: Annotated[int, typer.Option(help="Base submissions, each with another teacher.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="results")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack exact, rounded, noisy and Ladder answers on a real task: PGR stolen against answers, with a plot.
+
+    Examples:
+
+      aarlab study exfiltration
+
+      aarlab study exfiltration w2s-pref --answers 450 --repeats 5
+    """
+    from aarlab.studies import command, page
+
+    written = command.run(problem, task, answers, repeats, seed, out)
+    if as_json:
+        _print_json(written.found)
+    else:
+        typer.echo(f"{page.text(written.found)}\n{written.page}")
 
 
 def _task_row(card: Any) -> dict[str, Any]:

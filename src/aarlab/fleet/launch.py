@@ -21,6 +21,7 @@ from aarlab.fleet.trial import read_method
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
 from aarlab.settings import Settings
+from aarlab.w2s import methods
 
 STOP_SECONDS = 30.0
 
@@ -139,11 +140,11 @@ def live(lab: Path) -> LabClient:
     return spec.operator(lab)
 
 
-def submit(lab: Path, file: Path, name: str, wait: float) -> dict[str, Any]:
+def submit(lab: Path, file: Path, name: str, wait: float, track: str = "") -> dict[str, Any]:
     """Hand a method in as the person at the terminal."""
     source = read_method(file)
     client = live(lab)
-    row = client.submit(name or file.stem, source)
+    row = client.submit(name or file.stem, source, track=track or methods.track(source))
     return client.wait(row["id"], wait)
 
 
