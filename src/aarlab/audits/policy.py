@@ -138,7 +138,7 @@ class Policy:
 
     def judge(self, declared: str, findings: Sequence[Finding], items: int) -> Verdict:
         """What findings mean for a submission that declared a track. items: of the audited test set."""
-        found = _deciding(findings)
+        found = deciding(findings)
         barred = [c for c in self._on(self.channels, found, items) if c.word in VIOLATIONS]
         track, moved = self._track(declared, found, items)
         channels = self._on(self.ranges(track or declared), found, items)
@@ -184,7 +184,7 @@ TURNS = 0.25
 VIOLATIONS: tuple[ChannelWord, ...] = ("undeclared use", "declared, not used")
 
 
-def _deciding(findings: Sequence[Finding]) -> dict[str, Finding]:
+def deciding(findings: Sequence[Finding]) -> dict[str, Finding]:
     """The finding that counts for each channel; of several measured ones that which shows the most use."""
     found: dict[str, Finding] = {}
     for finding in findings:
@@ -261,7 +261,7 @@ def _outside(name: str, finding: Finding, limit: Range, items: int) -> tuple[Cha
 def _held(findings: Sequence[Finding], channels: Sequence[ChannelVerdict]) -> list[str]:
     """What a person has to look at first."""
     judged = {c.channel for c in channels}
-    deciding = _deciding(findings).values()
+    deciding = deciding(findings).values()
     failed = [f.sentence for f in deciding if f.status == "failed" and f.channel in judged]
     concerns = [str(c.get("why", "")) for f in findings for c in f.details.get("concerns", [])]
     return failed + [f"the reader of the code is concerned: {why}" for why in concerns if why]
@@ -278,7 +278,7 @@ def _notes(findings: Sequence[Finding]) -> list[str]:
 
 def row(findings: Sequence[Finding]) -> str:
     """All measured channels in one line: `teacher 0.67 · student 1.00 · test batch none · source 0.02`."""
-    found = _deciding(findings)
+    found = deciding(findings)
     parts = [f"{name} {_short(name, found[name])}" for name in ROW if name in found and found[name].measured]
     return " · ".join(parts)
 
