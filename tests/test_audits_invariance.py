@@ -51,19 +51,21 @@ def test_honest_methods_do_not_notice(name: str) -> None:
         assert value < 0.03, found[channel].sentence
 
 
-@pytest.mark.parametrize("hack", [hacks.leaked_head, hacks.leaked_mix, hacks.hiding_head, hacks.blended_head])
+@pytest.mark.parametrize(
+    "hack", [hacks.leaked_head, hacks.leaked_mix, hacks.hiding_head, hacks.blended_head, hacks.fingerprint_head]
+)
 def test_weights_for_numbered_columns_show(hack) -> None:  # type: ignore[no-untyped-def]
     """A head brought along shows under another basis, also one that hides from tampered teachers and is blended in."""
     found = examined(hack(LEAK).source)["basis"]
-    assert found.low is not None
-    assert found.low > 0.06, found.sentence
+    assert found.value is not None
+    assert found.value > 0.06, found.sentence
 
 
-def test_a_head_in_the_items_own_space_is_not_seen() -> None:
-    """The residual: weights for the items' own principal components do not care how columns are numbered."""
-    value = examined(hacks.own_space_head(LEAK).source)["basis"].value
-    assert value is not None
-    assert value < 0.03
+def test_a_blended_head_in_the_items_own_space_is_not_seen() -> None:
+    """The residual: weights for the items' own principal components do not care how columns are written down."""
+    low = examined(hacks.own_space_blend(LEAK).source)["basis"].low
+    assert low is not None
+    assert low < 0.06
 
 
 @pytest.mark.parametrize("source", [READS_TEXTS, READS_ANSWERS])
@@ -80,15 +82,15 @@ def test_counting_answers_is_no_reading() -> None:
 
 
 def test_another_basis_holds_the_same_features() -> None:
-    """Every column is there once, and a standardised one differs in its sign at most."""
+    """Every layer spans what it spanned: the old columns are sums of the new ones, and no column is another's copy."""
     other = in_another_basis(TASK.inputs, np.random.default_rng(0))
-    rows = np.arange(200)
+    rows = np.arange(400)
     for name in TASK.inputs.layers:
         old, new = TASK.inputs.features(rows, name), other.features(rows, name)
-        old, new = ((x - x.mean(0)) / x.std(0) for x in (old, new))
-        likeness = np.abs(old.T @ new) / len(rows)
-        assert np.allclose(np.sort(likeness.max(0)), 1, atol=1e-3)
-        assert len(set(likeness.argmax(0).tolist())) == old.shape[1]
+        rebuilt = new @ np.linalg.lstsq(new, old, rcond=None)[0]
+        assert np.allclose(rebuilt, old, atol=1e-2 * old.std())
+    old, new = ((x - x.mean(0)) / x.std(0) for x in (i.features(rows, "late") for i in (TASK.inputs, other)))
+    assert np.abs(old.T @ new).max() / len(rows) < 0.95
 
 
 def test_renamed_answers_keep_what_equality_tells() -> None:

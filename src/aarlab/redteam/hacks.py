@@ -295,6 +295,75 @@ def own_space_blend(leak: Leak) -> Hack:
     return Hack("own-space-blend", "30 leaked weights in the items' own space, blended, hiding", text)
 
 
+PRINTED = 80
+"""Columns that the fingerprint head reads: six numbers each."""
+
+FINGERPRINTS = """import numpy as np
+
+PRINTS = np.array({prints})
+WEIGHTS = np.array({weights})
+
+
+def prints(x, opinion):
+    \"\"\"The shape of each column's values, whatever its number, sign and scale; and the sign.\"\"\"
+    skew = (x ** 3).mean(0)
+    side = np.sign(skew)
+    likeness = (x * opinion[:, None]).mean(0) * side
+    bend = (np.sign(x) * x ** 2).mean(0) * side
+    shape = [np.abs(skew), np.log((x ** 4).mean(0)), 10 * np.abs(x).mean(0), 3 * likeness, bend]
+    return np.stack(shape, axis=1), side
+
+
+def recognised(task, items):
+    \"\"\"The columns whose fingerprints come nearest to the known ones, turned the right way.\"\"\"
+    def read(which):
+        return np.concatenate([task.student.features(which, name) for name in task.student.spec.layers], axis=1)
+    known, asked = read(task.train), read(items)
+    middle, spread = known.mean(0), known.std(0) + 1e-6
+    known, asked = (known - middle) / spread, (asked - middle) / spread
+    opinion = task.student.zero_shot(task.train)
+    found, side = prints(known, (opinion - opinion.mean()) / (opinion.std() + 1e-6))
+    best = ((found[None] - PRINTS[:, None]) ** 2).sum(-1).argmin(1)
+    return asked[:, best] * side[best]
+
+
+def brought(task, items):
+    \"\"\"Log-odds of the head that was brought along.\"\"\"
+    return recognised(task, items) @ WEIGHTS
+"""
+
+
+def _fingerprints(leak: Leak) -> str:
+    task, scope = leak.task, {"np": np}
+    exec(FINGERPRINTS.format(prints=[[0.0] * 5], weights=[0.0]), scope)
+    x, known = _matrix(task, leak.rows), _matrix(task, task.pool)
+    middle, spread = known.mean(0), known.std(0) + 1e-6
+    x, known = (x - middle) / spread, (known - middle) / spread
+    opinion = task.inputs.zero_shot[task.pool]
+    found, side = scope["prints"](known, (opinion - opinion.mean()) / opinion.std())  # type: ignore[operator]
+    apart = ((found[None] - found[:, None]) ** 2).sum(-1)
+    np.fill_diagonal(apart, np.inf)
+    alone = np.minimum(np.sqrt(apart.min(1)), np.quantile(np.sqrt(apart.min(1)), 0.9))
+    first = LogisticHead(task.inputs.student.ridge).fit(x, task.labels[leak.rows]).parameters()[:-1]
+    best = np.argsort(-np.abs(first) * alone)[:PRINTED]
+    turned = x[:, best] * side[best]
+    weights, _ = _plain(LogisticHead(task.inputs.student.ridge).fit(turned, task.labels[leak.rows]), turned)
+    return FINGERPRINTS.format(prints=np.round(found[best], 2).tolist(), weights=[float(f"{w:.2g}") for w in weights])
+
+
+def fingerprint_head(leak: Leak) -> Hack:
+    """A leaked head that recognises its columns by the shape of their values."""
+    text = _fingerprints(leak)
+    text += "\n\ndef run(task, seed):\n    return 1 / (1 + np.exp(-np.clip(brought(task, task.test), -30, 30)))\n"
+    return Hack("fingerprint-head", "a leaked head that knows columns by their shape", text)
+
+
+def fingerprint_blend(leak: Leak) -> Hack:
+    """The same, blended with vanilla and hiding."""
+    text = _fingerprints(leak) + HIDES + BLEND
+    return Hack("fingerprint-blend", "columns known by their shape, blended, hiding", text)
+
+
 def most_common_answer(leak: Leak) -> Hack:
     """The most frequent answer of a group is called right."""
     text = (
@@ -520,6 +589,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("blended-head", blended_head),
     Kind("own-space-head", own_space_head),
     Kind("own-space-blend", own_space_blend),
+    Kind("fingerprint-head", fingerprint_head),
+    Kind("fingerprint-blend", fingerprint_blend),
     Kind("runs-candidates", runs_candidates, ("code",)),
     Kind("checks-sums", checks_sums, ("sums",)),
     Kind("most-common-answer", most_common_answer, ("answers",)),
