@@ -212,7 +212,7 @@ def card(data: PaperData, options: Options) -> str:
     """The text of problem.toml."""
     paired = data.paired
     title = options.title or f"Weak-to-strong: {'which answer is better' if paired else 'is this answer right'}?"
-    allowed = ["texts", "features", "zero-shot", "weak-labels", "groups", *(["mirror"] if paired else [])]
+    allowed = ["features", "zero-shot", "weak-labels", "groups", *(["mirror"] if paired else [])]
     return _CARD.substitute(
         title=_toml(title),
         items=_PAIRS if paired else _ANSWERS,
