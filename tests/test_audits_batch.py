@@ -352,8 +352,8 @@ def test_a_nearest_neighbour_survives_another_surface(task: AuditTask) -> None:
     assert audit(task, "rename", source).value < 0.02  # type: ignore[operator]
 
 
-def test_other_words_count_beyond_the_plain_baseline(task: AuditTask) -> None:
-    """Of reworded items a table forgets the answers, and what shifts for everybody is not held against anyone."""
+def test_other_words_count_where_they_turn_right_into_wrong(task: AuditTask) -> None:
+    """Of reworded items a table forgets the answers; what shifts in both directions is held against nobody."""
     rng = np.random.default_rng(5)
     reworded = task.is_test & (rng.random(len(task.labels)) < 0.5)
     layers = dict(task.inputs.layers)

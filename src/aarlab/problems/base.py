@@ -1,7 +1,8 @@
 """A problem: what is to be solved, on which tasks, and how much the lab may answer.
 
 A problem is a folder of this package with `problem.toml` (title, brief, directions, policy), a builder, and a
-data pack. The pack holds three files per task, so that each side can be handed exactly its own part:
+data pack. The pack holds three files per task, so that each side can be handed exactly its own part (and, for some
+tasks, `<task>.renamed.npz`: items in other words, for audits):
 
     <task>.inputs.npz     what may enter a sandbox (`TaskInputs`)
     <task>.teachers.npz   weak labels of several teachers; the lab draws one per seed
