@@ -261,8 +261,8 @@ def _outside(name: str, finding: Finding, limit: Range, items: int) -> tuple[Cha
 def _held(findings: Sequence[Finding], channels: Sequence[ChannelVerdict]) -> list[str]:
     """What a person has to look at first."""
     judged = {c.channel for c in channels}
-    deciding = deciding(findings).values()
-    failed = [f.sentence for f in deciding if f.status == "failed" and f.channel in judged]
+    decisive = deciding(findings).values()
+    failed = [f.sentence for f in decisive if f.status == "failed" and f.channel in judged]
     concerns = [str(c.get("why", "")) for f in findings for c in f.details.get("concerns", [])]
     return failed + [f"the reader of the code is concerned: {why}" for why in concerns if why]
 
