@@ -5,10 +5,9 @@ by what they can hold: every six digits begun are one number, wherever the digit
 name, in a comment); a run of hex or base64 counts one number for every 20 bits; beyond the first `SHORT` every entry of
 a written-out list counts too, whatever it is, since a list of names or truths is a list of bits.
 
-What stays below the limits is not nothing. 500 numbers of six digits with their exponents are about 15,000 bits, more
-than one label for each item of a task, and 64 kB of sentences can hold as much again in their choice of words. The
-limits keep trained weights and tables of examples out of a file; that a label table helps nobody is the business of the
-record on new tasks.
+What stays below the limits is not nothing: 15,000 bits in 500 numbers of six digits with their exponents, 170,000 in
+64 kB of made-up words (`benchmarks/payload.py` hides both), and a label is one bit. The limits stop tables and weights
+that are simply written down; that what was hidden helps nobody is the business of the record on new tasks.
 """
 
 from __future__ import annotations
