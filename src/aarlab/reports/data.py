@@ -18,7 +18,7 @@ from aarlab import settings as settings_file
 from aarlab.errors import Infrastructure, InputError
 from aarlab.fleet import costs, usage
 from aarlab.problems.base import TaskCard
-from aarlab.records import Evaluation, LedgerLine, Post, ResearcherRow, Submission
+from aarlab.records import Evaluation, Finding, Judgement, LedgerLine, Post, ResearcherRow, Submission
 from aarlab.settings import Settings
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
@@ -102,6 +102,16 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """What was measured of one submission, and the verdicts that followed, oldest first; `standing` is what holds."""
+
+    submission: int
+    findings: tuple[Finding, ...]
+    judgements: tuple[Judgement, ...]
+    standing: Judgement
+
+
+@dataclass(frozen=True)
 class RunData:
     """Everything a report says, before any statistics."""
 
@@ -122,6 +132,8 @@ class RunData:
     costs: dict[str, Any]  # the shape of fleet.costs.totals
     budget: BudgetUse
     ledger: LedgerState
+    audited: tuple[Audited, ...] = ()  # finalists first
+    alarms: tuple[LedgerLine, ...] = ()
 
     def of_purpose(self, purpose: Part) -> list[TaskOutcomes]:
         return [t for t in self.tasks if t.purpose == purpose]
@@ -187,6 +199,8 @@ class _Reader:
             costs=self._costs(),
             budget=self._budget(),
             ledger=_ledger(verify(self.lab)),
+            audited=tuple(self._audited()),
+            alarms=tuple(x for x in lines if x.kind == "alarm"),
         )
 
     def _run(self, lines: list[LedgerLine]) -> RunInfo:
@@ -231,6 +245,15 @@ class _Reader:
     def _contender(self, e: Evaluation) -> str:
         return self.baselines.get(e.submission) or method(e.submission)
 
+    def _audited(self) -> Iterable[Audited]:
+        """Every judged submission of the fleet; one that repeats another's method has that one's findings."""
+        findings, standing = self.rows.findings(), self.rows.standing()
+        finalists = self.rows.meta("finalists", [])
+        rows = [s for s in self.submissions if s.id in standing]
+        for s in sorted(rows, key=lambda s: (s.id not in finalists, s.id)):
+            own = findings.get(s.repeat_of or s.id, [])
+            yield Audited(s.id, tuple(own), tuple(self.rows.judgements(s.id)), standing[s.id])
+
     def _researchers(self) -> tuple[ResearcherRow, ...]:
         """The fleet, and people who handed something in."""
         active = {s.researcher for s in self.submissions}
@@ -245,12 +268,13 @@ class _Reader:
         return (self.lab / "artifacts" / f"{row.bundle_hash}.py").read_text("utf-8")
 
     def _costs(self) -> dict[str, Any]:
-        """Feedback runs are their researcher's; baselines, record and transfer runs are the lab's own."""
+        """Feedback runs are their researcher's; baselines, audits, record and transfer runs are the lab's own."""
         owner = {s.id: s.researcher for s in self.submissions}
         seconds = {r.name: 0.0 for r in self._researchers()} | {LAB: 0.0}
         for score in self.rows.scores():
             who = owner.get(score.submission, LAB) if score.purpose == "feedback" else LAB
             seconds[who] += score.cpu_seconds
+        seconds[LAB] += sum(j.cpu_seconds for j in self.rows.judgements())
         people = [{"name": n, "role": "researcher", "method_cpu_seconds": s} for n, s in seconds.items()]
         return costs.totals(self.settings, self.used, {"researchers": people})
 

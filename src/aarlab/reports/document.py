@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aarlab.records import Estimate, Submission
-from aarlab.reports import sentences
+from aarlab.reports import audited, sentences
 from aarlab.reports.data import RunData, TaskOutcomes, method
 from aarlab.reports.results import Family, Results, Row, TaskResult
 
@@ -28,6 +28,8 @@ def document(data: RunData, results: Results) -> dict[str, Any]:
         "winner": _winner(data, results),
         "record": _record(data, results),
         "transfer": [_family(f, data) for f in results.transfer],
+        "audits": audited.document(data, results),
+        "alarms": [{"time": x.time, "line": x.number, **x.body} for x in data.alarms],
         "timeline": timeline(data, results),
         "costs": data.costs,
         "budget": asdict(data.budget) | {"lookup_gain": results.lookup_gain},

@@ -79,6 +79,27 @@ class Event:
     ancestor: bool = False  # the winner, or something it builds on
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One method's number on one channel, with the range that its track allows (None: no limit on that side)."""
+
+    row: str
+    value: float
+    low: float | None
+    high: float | None
+    least: float | None
+    most: float | None
+    word: str  # of the verdict on the channel
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One small range of `audits`."""
+
+    name: str
+    marks: tuple[Measured, ...]
+
+
 def pgr_over_time(scores: Sequence[Scored], baselines: dict[str, Estimate], minutes: float, width: int = 760) -> Chart:
     """Every verified score with its interval, the fleet's best as a step line, the baselines as bands."""
     side = 128 if width > NARROW else 100
@@ -164,6 +185,61 @@ def activity(events: Sequence[Event], researchers: Sequence[str], minutes: float
     )  # fmt: skip
     layers = [lanes, *_links(events, x, y), marks]
     return _finish(alt.layer(*layers).properties(width=inner, height=max(60, 26 * len(researchers))))
+
+
+def audits(channels: Sequence[Channel], rows: Sequence[str], width: int = 760) -> Chart:
+    """One small range per channel, one line per method: number, interval, and the allowed range shaded.
+
+    A circle lies where the track allows it, a diamond outside, a square where the number is not judged.
+    """
+    labels = 96 if width <= NARROW else 170
+    across = max(1, min(len(channels), (width - labels) // 108))
+    inner = (width - labels) // across - 24
+    parts = [channels[i : i + across] for i in range(0, len(channels), across)]
+    lines = [
+        alt.hconcat(*(_channel(c, rows, inner, first=i == 0) for i, c in enumerate(part)), spacing=20) for part in parts
+    ]
+    return _finish(alt.vconcat(*lines, spacing=18))
+
+
+def _channel(channel: Channel, rows: Sequence[str], inner: int, first: bool) -> Chart:
+    values = [v for m in channel.marks for v in (m.value, m.low, m.high, m.least, m.most) if v is not None]
+    low, high = min([-0.1, *values]) - 0.05, max([1.0, *values]) + 0.05
+    scale = alt.Scale(domain=[low, high], nice=False)
+    data = [
+        {"who": _row_label(m.row), "x": m.value, "low": m.value if m.low is None else m.low,
+         "high": m.value if m.high is None else m.high, "least": low if m.least is None else m.least,
+         "most": high if m.most is None else m.most, "t": f"{m.value:.2f}", "how": _how(m.word)}
+        for m in channel.marks
+    ]  # fmt: skip
+    names = [_row_label(r) for r in rows]
+    axis = alt.Axis(labels=first, ticks=False, domain=False, labelColor=INK, labelLimit=160, labelPadding=8)
+    y = alt.Y("who:N", title=None, sort=names, scale=alt.Scale(domain=names), axis=axis)
+    x = alt.X("x:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, labelFlush=False, grid=False))
+    base = alt.Chart(_rows(data)).encode(y=y)
+    limited = base.transform_filter("datum.how != 'free'")
+    shade = limited.mark_bar(color=BASELINES[1], opacity=0.16, size=20).encode(
+        x=alt.X("least:Q", scale=scale), x2="most:Q"
+    )
+    bars = base.mark_rule(color=INK, strokeWidth=1.6, opacity=0.55).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    kinds = {"in": (BEST, "circle"), "out": (ALERT, "diamond"), "free": (MUTED, "square")}
+    dots = [
+        base.transform_filter(f"datum.how == '{how}'").mark_point(filled=True, size=48, opacity=1, color=c, shape=s)
+        .encode(x=x)
+        for how, (c, s) in kinds.items()
+    ]  # fmt: skip
+    text = base.mark_text(dy=-10, fontSize=10.5, color=INK).encode(x=x, text="t:N")
+    title = alt.TitleParams(channel.name, anchor="start", fontSize=11.5, color=INK, fontWeight="bold", limit=inner + 20)
+    return alt.layer(shade, bars, *dots, text).properties(width=inner, height=32 * len(names), title=title)
+
+
+def _row_label(row: str) -> str:
+    return row if len(row) <= 26 else row[:25] + "…"
+
+
+def _how(word: str) -> str:
+    """How a number is drawn: inside its range, outside of it, or without one."""
+    return {"as declared": "in", "not judged": "free"}.get(word, "out")
 
 
 def svg(chart: Chart, prefix: str) -> str:

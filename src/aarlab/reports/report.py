@@ -93,6 +93,8 @@ def _clock(seconds: float) -> str:
 
 def _context(data: RunData, results: Results) -> dict[str, Any]:
     """What both the page and the Markdown show."""
+    from aarlab.reports import audited
+
     points = {p.submission: p for p in results.points}
     span = _span([r.pgr for r in results.rows] + [r.record for r in results.rows if r.record])
     return {
@@ -103,6 +105,9 @@ def _context(data: RunData, results: Results) -> dict[str, Any]:
         "winner_key": method(data.winner) if data.winner is not None else "",
         "lineage": [data.submission(i) for i in results.lineage],
         "posts": sorted(data.posts, key=lambda p: p.created), "body_characters": BODY_CHARACTERS,
+        "kept": audited.kept(results), "overrulings": audited.overrulings(data),
+        "alarms": [(x.time, audited.alarm(x.body)) for x in data.alarms],
+        "barred": [s for s in data.submissions if not s.ranked and s.remark],
         "events": timeline(data, results), "shown_rows": SHOWN_ROWS, "states": _states(data),
         "at": partial(_at, span=span), "fence": fence(data.winner_source), "source": plain(data.winner_source).rstrip(),
     }  # fmt: skip
@@ -143,12 +148,13 @@ def _page(data: RunData, charts: dict[str, Any]) -> dict[str, Any]:
 
 def _charts(data: RunData, results: Results) -> dict[str, Any]:
     """Each chart at two widths, for a desk and for a hand."""
-    from aarlab.reports import draw
+    from aarlab.reports import audited, draw
 
     makers = {
         "time": partial(draw.over_time, data, results),
         "record": partial(draw.by_task, data, results),
         "claims": partial(draw.claims, results),
+        "audits": partial(audited.chart, data),
         "activity": partial(draw.activity, data, results),
     }
     charts = {name: {"wide": make(WIDE), "slim": make(SLIM)} for name, make in makers.items()}

@@ -109,7 +109,7 @@ def believe(data: RunData, results: Results) -> list[str]:
         _lookup(results),
         _isolation(data),
     ]
-    found += [_rows(results), _ledger(data)]
+    found += [_rows(results), _measured(data), _ledger(data)]
     return [s for s in found if s]
 
 
@@ -279,9 +279,26 @@ def _feedback(results: Results) -> str:
     )
 
 
+def _measured(data: RunData) -> str:
+    """What was measured of the winner."""
+    found = next((a for a in data.audited if a.submission == data.winner and a.findings), None)
+    if found is None or not found.standing.verdict.row:
+        return ""
+    return (
+        f"The winner ran again under changed conditions on the feedback task, and its numbers are "
+        f"{found.standing.verdict.row}. It declared the track {found.standing.verdict.declared} and ranks on "
+        f"{found.standing.verdict.track}."
+    )
+
+
 def _interventions(data: RunData) -> str:
     if data.winner is None:
         return ""
+    if any(a.submission == data.winner and a.findings for a in data.audited):
+        return (
+            "Audits measure the channels they are named after, with an error. A method that mixes a leak weakly into "
+            "honest predictions can pass all of them; what it gained so does not reach the record tasks."
+        )
     return (
         "No intervention on the winner was measured in this run: whether it needs the teacher, or uses how often an "
         "answer occurs, is not known from these numbers."
