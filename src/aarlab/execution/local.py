@@ -212,15 +212,7 @@ class Worker:
         return worker
 
     def run(self, what: MethodRun, memory_mb: int) -> RunResult:
-        job = {
-            "draws": len(what.draws),
-            "timeout": what.timeout,
-            "memory_mb": memory_mb,
-            "preload": imports(what.source),
-        }
-        deadline = time.monotonic() + START_SECONDS
-        for part in (json.dumps(job).encode(), what.inputs, what.source.encode(errors="replace")):
-            self._send(part, deadline)
+        self._begin(what, memory_mb)
         outputs, cpu, wall = [], [], []
         seen: list[Event] = []
         try:
@@ -233,6 +225,17 @@ class Worker:
             error.events = events.added(seen)
             raise
         return RunResult(tuple(outputs), tuple(cpu), tuple(wall), events.added(seen))
+
+    def _begin(self, what: MethodRun, memory_mb: int) -> None:
+        job = {
+            "draws": len(what.draws),
+            "timeout": what.timeout,
+            "memory_mb": memory_mb,
+            "preload": imports(what.source),
+        }
+        deadline = time.monotonic() + START_SECONDS
+        for part in (json.dumps(job).encode(), what.inputs, what.source.encode(errors="replace")):
+            self._send(part, deadline)
 
     def _one(self, draw: Draw, timeout: float, seen: list[Event]) -> tuple[Floats, dict[str, Any]]:
         """One draw's answer and facts. Its events are added to `seen`, whatever comes of it."""

@@ -111,7 +111,7 @@ def _assemble(
         "os_open": os.open, "os_read": os.read, "os_close": os.close, "os_write": os.write,
     }  # fmt: skip
     for function in (
-        safe, kind_of, in_library, brought_in, contents, genuine, plain_fields, generated, caller, path_event,
+        safe, kind_of, in_library, brought_in, contents, quoted, genuine, plain_fields, generated, caller, path_event,
         import_event, text_event, act_event, notable, here, hook,
     ):  # fmt: skip
         names[function.__name__] = seal(function, names)
@@ -244,7 +244,7 @@ def import_event(args: tuple[Any, ...], frame: Any, telling: frozenset[str], in_
 
 def text_event(
     event: str, args: tuple[Any, ...], frame: Any,
-    in_library: Any, brought_in: Any, genuine: Any, generated: Any, caller: Any,
+    in_library: Any, brought_in: Any, genuine: Any, generated: Any, quoted: Any, caller: Any,
 ) -> tuple[str, str] | None:  # fmt: skip
     """Code made from something else than the file of a library's module.
 
@@ -255,7 +255,7 @@ def text_event(
     if frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         fine = genuine(event, args, frame)
     else:
-        fine = brought_in(frame) or (event == "compile" and generated(args[0], frame))
+        fine = brought_in(frame) or (event == "compile" and (generated(args[0], frame) or quoted(*args[:2])))
     return None if fine else ("compile" if event == "compile" else "code", caller(frame))
 
 
@@ -356,13 +356,28 @@ def genuine(
     return found
 
 
-def contents(path: str, os_open: Any, os_read: Any, os_close: Any) -> bytes:
-    """All of a file."""
-    descriptor = os_open(path, 0)
+def quoted(
+    data: Any, path: Any, isinstance: Any, str: Any, bytes: Any, roots: tuple[str, ...], contents: Any
+) -> bool:  # fmt: skip
+    """Whether a piece of a line of a library's file is parsed: so the interpreter finds what to mark in a traceback."""
+    if not (isinstance(path, str) and isinstance(data, bytes) and path.startswith(roots)):
+        return False
+    found: bool = b"\n" not in data and "/../" not in path and data in contents(path)
+    return found
+
+
+def contents(path: str, os_open: Any, os_read: Any, os_close: Any, OSError: type[Exception]) -> bytes:
+    """All of a file; nothing where it cannot be read."""
     found = b""
-    while chunk := os_read(descriptor, 16 << 20):
-        found += chunk
-    os_close(descriptor)
+    try:
+        descriptor = os_open(path, 0)
+        try:
+            while chunk := os_read(descriptor, 16 << 20):
+                found += chunk
+        finally:
+            os_close(descriptor)
+    except OSError:
+        return b""
     return found
 
 
