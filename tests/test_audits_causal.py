@@ -419,6 +419,21 @@ def test_a_run_and_its_opposite_lose_exactly_everything(seed):
     assert lost.high == pytest.approx(1)
 
 
+def test_two_draws_of_unequal_skill_still_tell_what_is_lost():
+    """The items decide whether there is skill to lose; what draws add to a share stays bounded."""
+    rng = np.random.default_rng(0)
+    truth = TASK.labels[TASK.test] > 0
+    strong, faint = truth.copy(), truth.copy()
+    for says, wrong in ((strong, 0.15), (faint, 0.45)):
+        says ^= rng.random(len(says)) < wrong
+    base = [Run(TASK.test, strong), Run(TASK.test, faint)]
+    halved = [Run(TASK.test, np.where(np.arange(len(truth)) % 2, r.says, ~r.says)) for r in base]
+    assert measure.share_lost(TASK, base, base, rng).high == pytest.approx(0)
+    lost = measure.share_lost(TASK, base, halved, rng)
+    assert lost.mean == pytest.approx(1, abs=0.15)
+    assert 0.5 < lost.low < lost.high < 1.5
+
+
 def test_the_reference_runs_in_the_same_conditions_once():
     """A swap of three pairs takes nine runs of the method and nine of the baseline."""
     counting = toy_audit.Counting(toy.InProcess())
