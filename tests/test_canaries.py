@@ -77,8 +77,12 @@ def test_words_stand_where_only_the_lab_looks(lab: ToyLab) -> None:
 
 def test_two_labs_have_different_words(tmp_path: Path, lab: ToyLab) -> None:
     """A word says which lab it got out of."""
-    with ToyLab(tmp_path / "lab") as other:
-        assert not {*other.lab.canaries.words.values()} & {*lab.lab.canaries.words.values()}
+    for name in ("vault", "run"):
+        (tmp_path / name).mkdir()
+    canaries.plant(tmp_path)
+    other = Canaries.of(tmp_path / "vault").words.values()
+    assert len(other) == 4
+    assert not {*other} & {*lab.lab.canaries.words.values()}
 
 
 def test_the_server_puts_its_word_into_its_environment(lab: ToyLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,15 @@ def test_tables_and_weights_are_refused_however_they_are_written(how: str) -> No
     assert "at most" in str(caught.value)
 
 
+def test_what_is_hidden_on_purpose_passes() -> None:
+    """The limits are no wall: 10,000 bits in numbers, or in made-up words, pass the door, as the docs say."""
+    rng = random.Random(8)
+    syllables = [c + v for c in "bcdfghjklmnpqrst" for v in "aiou"]  # 6 bits each
+    words = [rng.choice(syllables) + rng.choice(syllables) for _ in range(850)]
+    check_payload("\n".join(f"X = '{' '.join(words[i : i + 50])}'" for i in range(0, 850, 50)) + RUN, LIMITS)
+    check_payload(f"X = {[rng.randrange(100_000, 1_000_000) for _ in range(495)]}{RUN}", LIMITS)
+
+
 def test_the_sentence_names_number_limit_line_and_remedy() -> None:
     """Whoever is refused reads what to change and where."""
     source = f"import numpy as np\n\nTABLE = {[1.5] * 700}\n{RUN}"
