@@ -16,7 +16,6 @@ import numpy as np
 
 from aarlab.audits.base import LEVELS, Level
 from aarlab.audits.reader import Reader, with_opinion
-from aarlab.audits.reader import Reader, with_opinion
 from aarlab.audits.run import Examiner, Method, Tell
 from aarlab.errors import InputError, MethodError, NotAllowed, UnknownName
 from aarlab.execution.base import Event, Executor, MethodRun, RunResult
