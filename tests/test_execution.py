@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aarlab
 from aarlab.errors import Infrastructure, MethodError, SandboxUnavailable
 from aarlab.execution import LocalExecutor, MethodRun
+from aarlab.execution.base import Event
 from aarlab.execution.local import DTYPES, Worker, decode, imports
 from aarlab.sandbox import open_sandbox
 from aarlab.sandbox.base import Limits
@@ -259,11 +263,11 @@ def test_nothing_is_kept_between_two_runs_or_two_seeds(executor: LocalExecutor) 
 
 @needs_bwrap
 def test_no_label_and_no_other_seed_is_in_memory_or_descriptors(executor: LocalExecutor) -> None:
-    """gc, the stack and /proc/self/fd show this draw only: no labels, no other teacher, one descriptor."""
+    """gc, the stack and /proc/self/fd show this draw only: no labels, no other teacher, two descriptors to write to."""
     code = """
     import gc, os, sys
     import numpy as np
-    assert sorted(os.listdir("/proc/self/fd"), key=int)[:4] == ["0", "1", "2", "3"]
+    assert sorted(os.listdir("/proc/self/fd"), key=int)[:-1] == ["0", "1", "2", "3", "4"]  # the last is the listing's
     assert all(os.readlink(f"/proc/self/fd/{n}") == "/dev/null" for n in (0, 1, 2))
     frame, names = sys._getframe(), set()
     while frame:
@@ -297,6 +301,81 @@ def test_tricks_have_no_effect(executor: LocalExecutor, trick: str) -> None:
     """Exit handlers, threads, patched libraries and output change neither this answer nor the next."""
     found = executor.run(method(body(trick), draws=2))
     assert [o.tolist() for o in found.outputs] == [[0.5] * N] * 2
+
+
+@needs_bwrap
+def test_the_interpreter_reads_no_settings(executor: LocalExecutor) -> None:
+    """No `site`: no .pth file, no sitecustomize, no user folder, no PYTHON variable; libraries from known folders."""
+    code = """
+    import sys
+    assert sys.flags.isolated and sys.flags.no_site and sys.flags.no_user_site and sys.flags.ignore_environment
+    assert not {"site", "sitecustomize", "usercustomize"} & set(sys.modules)
+    assert all(p.startswith(("/opt/", sys.base_prefix)) for p in sys.path), sys.path
+    assert not [name for name in sys.modules if name.startswith(("_virtualenv", "__editable__", "_distutils_hack"))]
+    """
+    executor.run(method(body(code)))
+
+
+@needs_bwrap
+@pytest.mark.parametrize("kind", ["object-array", "void", "class"])
+def test_a_pickle_as_output_is_a_fixed_word(executor: LocalExecutor, kind: str, tmp_path: Path) -> None:
+    """What would run when it is unpickled is never unpickled: `dtype`, and nothing happens on this side."""
+    source = f"""
+    import os, pickle
+    import numpy as np
+    class Payload:
+        def __reduce__(self): return os.system, ("touch {tmp_path}/opened",)
+    def run(task, seed):
+        if "{kind}" == "object-array":
+            return np.array([Payload()] * {N}, dtype=object)
+        if "{kind}" == "void":
+            return np.frombuffer(pickle.dumps(Payload()).ljust({N} * 8, b".")[:{N} * 8], "V8")
+        return Payload()
+    """
+    assert reason(executor, textwrap.dedent(source)) == ("shape" if kind == "class" else "dtype")
+    assert not (tmp_path / "opened").exists()
+
+
+def test_no_pickle_is_read_where_methods_run() -> None:
+    """Neither the worker, the executor nor the inputs import pickle; every np.load on this path refuses it."""
+    package = Path(aarlab.__file__).parent
+    files = [*package.glob("execution/*.py"), package / "w2s/task.py", package / "vault/store.py"]
+    for path in files:
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            names = [a.name for a in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            assert not {"pickle", "marshal", "shelve", "joblib", "dill"} & set(names), path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.load":
+                assert "allow_pickle=False" in ast.unparse(node), f"{path}:{node.lineno}"
+
+
+@needs_bwrap
+def test_forged_answers_and_traces_change_no_answer(executor: LocalExecutor) -> None:
+    """Bytes of an answer written to the trace are garbage there, and the answer is what `run` returns."""
+    forged = answer({"dtype": "<f4", "shape": [N]}, np.ones(N, np.float32).tobytes())
+    found = executor.run(method(body(f"import os; os.write(4, b'S' + {forged!r})"), draws=2))
+    assert [o.tolist() for o in found.outputs] == [[0.5] * N] * 2
+    assert {e.kind for e in found.events} == {"trace"}
+
+
+@needs_bwrap
+def test_events_travel_with_a_failure(executor: LocalExecutor) -> None:
+    """What a method did in its earlier draws, and in the one that failed, is in the error."""
+    source = """
+    import os
+    def run(task, seed):
+        try:
+            os.fork()
+        except OSError:
+            pass
+        if seed:
+            raise ValueError("enough")
+        return [0.5] * len(task.test)
+    """
+    run = method(source)
+    with pytest.raises(MethodError) as caught:
+        executor.run(replace(run, draws=(replace(DRAWS[0], seed=0), replace(DRAWS[1], seed=1))))
+    assert caught.value.events == (Event("fork", "os.fork", 2),)
 
 
 # failures and their names

@@ -92,6 +92,21 @@ def test_clone_makes_threads_but_no_namespaces(architecture: str) -> None:
 
 
 @BOTH
+def test_a_kept_descriptor_stays_open(architecture: str) -> None:
+    """Whoever closes or replaces it, alone or in a range, is ended; every other descriptor may be closed."""
+    program = seccomp.method_filter(PID, architecture, kept=4)
+    assert [ask(program, architecture, "close", n) for n in (3, 4, 5)] == [ALLOW, KILL, ALLOW]
+    assert [ask(program, architecture, "dup3", 9, n) for n in (3, 4, 5)] == [ALLOW, KILL, ALLOW]
+    assert ask(program, architecture, "dup3", 4, 9) == ALLOW
+    if architecture == "x86_64":
+        assert [ask(program, architecture, "dup2", 9, n) for n in (3, 4, 5)] == [ALLOW, KILL, ALLOW]
+    ranges = {(0, 3): ALLOW, (5, 9): ALLOW, (4, 4): KILL, (0, 4): KILL, (3, 0xFFFFFFFF): KILL, (4, 9): KILL}
+    for (first, last), expected in ranges.items():
+        assert ask(program, architecture, "close_range", first, last) == expected, (first, last)
+    assert ask(STRICT[architecture], architecture, "close", 4) == ALLOW
+
+
+@BOTH
 def test_nobody_types_into_the_terminal(architecture: str) -> None:
     """TIOCSTI and TIOCLINUX are refused, other ioctls pass; high bits of the argument do not help."""
     for program in (seccomp.sandbox_filter(architecture), seccomp.method_filter(PID, architecture)):
