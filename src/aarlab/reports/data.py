@@ -30,6 +30,9 @@ from aarlab.vault.verify import verify
 Part = Literal["feedback", "record", "transfer"]
 Correct = NDArray[np.bool_]
 
+SEEDED = ("feedback", "record", "transfer")
+"""Purposes whose runs share seeds that the lab drew once; each audit has its own."""
+
 LAB = "lab"
 """The name under which a lab submits the shown baselines."""
 
@@ -221,7 +224,7 @@ class _Reader:
 
     def _seeds(self) -> dict[str, list[int]]:
         """The lab's seeds per task; only a finished run shows them."""
-        asked = dict.fromkeys((e.problem, e.task, e.purpose) for e in self.evaluations if e.purpose != "baseline")
+        asked = dict.fromkeys((e.problem, e.task, e.purpose) for e in self.evaluations if e.purpose in SEEDED)
         return {f"{p}/{t}": list(self.vault.seeds(p, t, purpose)) for p, t, purpose in asked}
 
     def _tasks(self) -> Iterable[TaskOutcomes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from aarlab.records import Estimate
 from aarlab.reports.data import RunData, given_up, method
 from aarlab.reports.results import Family, Results
+from aarlab.vault import practice
 
 
 def number(e: Estimate) -> str:
@@ -116,7 +117,7 @@ def believe(data: RunData, results: Results) -> list[str]:
 def doubt(data: RunData, results: Results) -> list[str]:
     """What the numbers do not say."""
     found = [
-        _channel(data), _public(data), _kinds(data), _size(data), _task_choice(results), _feedback(results),
+        _channel(data), _practice(data), _public(data), _kinds(data), _size(data), _task_choice(results), _feedback(results),
         _interventions(data), _above_one(data, results),
         _unfinished(data), _unranked(data),
     ]  # fmt: skip
@@ -220,6 +221,14 @@ def _channel(data: RunData) -> str:
             f"The bits bound the answer channel only. {others} kept apart by isolation, which is not counted.{ledger}"
         )
     return f"The bits bound the answer channel only. {others} kept apart by nothing in this run.{ledger}"
+
+
+def _practice(data: RunData) -> str:
+    """What lists of predictions may have told, beside the Ladder."""
+    answers, feedback = data.settings.scoring.practice, data.of_purpose("feedback")
+    if not answers or not feedback:
+        return ""
+    return f"Practice mode was on, which the bits above leave out. {practice.warning(feedback[0].card, answers)}"
 
 
 def _public(data: RunData) -> str:

@@ -124,10 +124,9 @@ class Scorer:
         """Two threads may audit two submissions at once: the executor's own workers are the limit."""
         try:
             examined = audits.examine(self.lab, evaluation, self.executor)
+            self._insist(lambda: audits.record(self.lab, evaluation, examined), evaluation)
         except Exception as error:  # the method's own failures are among what was examined
             self._trouble(evaluation, error)
-        else:
-            self._insist(lambda: audits.record(self.lab, evaluation, examined), evaluation)
 
     def _run(self, e: Evaluation) -> results.Graded:
         lab = self.lab
