@@ -18,6 +18,7 @@ from aarlab.cli import app
 from aarlab.errors import InputError
 from aarlab.problems import audit_task
 from aarlab.problems.base import Problem, load
+from aarlab.reports.results import lookup_gain
 from aarlab.studies import attacks, bits, command, direction, exfiltration, page
 from aarlab.studies.exfiltration import GRID, World, _ladder, study
 from aarlab.studies.mechanisms import Mechanism, Oracle, mechanisms
@@ -150,7 +151,7 @@ def test_what_a_ladder_yields_stays_under_its_bound(attack: str) -> None:
         found = attacks.climb(asked, w.prior, grid, rng) if attack == "climb" else attacks.walk(asked, w.prior, grid)
         assert asked.asked == 450
         gains.append(w.gains(found))
-    most = [bits.most_gain(m.bound(k, 1000), 0.4, 1000) for k in grid]
+    most = [lookup_gain(m.bound(k, 1000), 1000, 0.4) for k in grid]
     assert (np.mean(gains, axis=0) <= most).all()
 
 
@@ -196,9 +197,9 @@ def test_rounding_leaves_a_flip_its_bit_and_noise_takes_it() -> None:
 
 def test_look_up_is_bounded_by_rate_and_distortion() -> None:
     """n = 2,000 wrong on a quarter: 158 bits buy about 4.5 points; no bits buy nothing; enough bits buy everything."""
-    assert bits.most_gain(158, 0.25, 2000) == pytest.approx(0.045, abs=0.002)
-    assert bits.most_gain(0, 0.25, 2000) == pytest.approx(0, abs=1e-9)
-    assert bits.most_gain(10_000, 0.25, 2000) == 0.25
+    assert lookup_gain(158, 2000, 0.25) == pytest.approx(0.045, abs=0.002)
+    assert lookup_gain(0, 2000, 0.25) == pytest.approx(0, abs=1e-9)
+    assert lookup_gain(10_000, 2000, 0.25) == 0.25
 
 
 # The leak that trains

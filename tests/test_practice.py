@@ -333,3 +333,19 @@ def test_the_client_speaks_practice(lab: ToyLab) -> None:
     lab.http.headers.update(lab.header("viewer"))
     with pytest.raises(NotAllowed):
         client.practice(np.ones(200, int))  # type: ignore[arg-type]
+
+
+def test_the_report_says_what_practice_leaks(tmp_path: Path) -> None:
+    """Beside the Ladder's bits, which do not count it; without practice there is no such sentence."""
+    from aarlab.reports.data import collect
+    from aarlab.reports.results import measure
+    from aarlab.reports.sentences import doubt
+
+    for answers in (0, 4):
+        with ToyLab(tmp_path / f"lab{answers}", on(answers)) as lab:
+            lab.score(toy.LEARNER)
+            lab.reach("done")
+        data = collect(lab.folder)
+        said = [s for s in doubt(data, measure(data)) if "Practice mode was on" in s]
+        assert len(said) == bool(answers)
+        assert not said or "26.6 in all 4" in said[0]

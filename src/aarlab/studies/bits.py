@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aarlab.reports.results import lookup_gain
 from aarlab.studies.mechanisms import Floats, Mechanism
 
 FINE = 4000
@@ -25,7 +26,7 @@ def row(m: Mechanism, prior: Floats, items: int, marks: Sequence[int]) -> dict[s
         "bound_each": round(m.bound(marks[-1], items) / min(marks[-1], m.limit or marks[-1]), 3),
         "random_list": round(carried(m, items / 2, spread, items), 4),
         "single_flip": round(flip(m, float(prior[0]), items), 6),
-        "look_up": {str(k): round(most_gain(m.bound(k, items), float(prior.mean()), items), 5) for k in marks},
+        "look_up": {str(k): round(lookup_gain(m.bound(k, items), items, float(prior.mean())), 5) for k in marks},
     }
 
 
@@ -77,18 +78,3 @@ def _noisy(values: Floats, weight: Floats, noise: float) -> float:
 def _entropy(weight: Floats) -> float:
     kept = weight[weight > 0]
     return -float((kept * np.log2(kept)).sum())
-
-
-def most_gain(bits: float, wrong: float, items: int) -> float:
-    """The most accuracy that so many bits can add by look-up, if errors are independent at this rate.
-
-    Rate and distortion of a coin (Shannon 1959): the error rate d that is left has h(d) >= h(wrong) - bits / items.
-    """
-    least = _entropy(np.array([wrong, 1 - wrong])) - bits / items
-    if least <= 0:
-        return wrong
-    low, high = 0.0, wrong
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _entropy(np.array([middle, 1 - middle])) < least else (low, middle)
-    return wrong - low
