@@ -117,8 +117,8 @@ def believe(data: RunData, results: Results) -> list[str]:
 def doubt(data: RunData, results: Results) -> list[str]:
     """What the numbers do not say."""
     found = [
-        _channel(data), _practice(data), _public(data), _kinds(data), _size(data), _task_choice(results), _feedback(results),
-        _interventions(data), _above_one(data, results),
+        _channel(data), _practice(data), _public(data), _kinds(data), _size(data), _task_choice(results),
+        _feedback(results), _interventions(data), _above_one(data, results),
         _unfinished(data), _unranked(data),
     ]  # fmt: skip
     return [s for s in found if s]
