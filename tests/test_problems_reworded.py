@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import toy
 from aarlab.errors import PackError
 from aarlab.problems import audit_task, reworded
 from aarlab.problems import base as problems
@@ -17,6 +18,7 @@ from aarlab.problems.build import builder
 from aarlab.problems.w2s_code import reword as code
 from aarlab.problems.w2s_code.generate import normal_body
 from aarlab.problems.w2s_math import reword as maths
+from aarlab.vault.store import create, export_public
 from aarlab.w2s.features import LOGPROB_NAMES
 
 
@@ -149,3 +151,13 @@ def test_a_model_that_reads_unchanged_texts_otherwise_is_refused(tmp_path) -> No
     with pytest.raises(PackError, match="agree with the pack's by"):
         reworded._task(problem, spec, reader(problem, 0.3), "feedback", task.is_test)
     assert not (tmp_path / "feedback.renamed.npz").exists()
+
+
+def test_labs_keep_reworded_items_in_the_vault_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """The vault's copy of a pack has them; of what researchers may read nothing has."""
+    problem = problems.load("w2s-math", check=False)
+    vault = create(tmp_path, [problem], toy.settings())
+    export_public(tmp_path, problem)
+    found = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*renamed*")]
+    assert found == ["vault/packs/w2s-math/feedback.renamed.npz"]
+    assert audit_task.load(vault.problems["w2s-math"], "feedback").renamed is not None
