@@ -255,6 +255,28 @@ def test_any_file_that_parses_can_be_read(text: str) -> None:
     assert read(source).status == "measured"
 
 
+@pytest.mark.parametrize("sign", ["+1", ".a", "[0]", "()"])
+def test_what_is_nested_too_deeply_is_said(sign: str) -> None:
+    """A file may be as deep as the door allows: it is read, or the finding says that it could not be."""
+    for depth in (100, 300, 600, 900):
+        source = f"def run(task, seed):\n    if seed{sign * depth} == 1: pass\n"
+        try:
+            check_source(source)
+        except MethodError:
+            continue
+        found = read(source)
+        assert found.status == "failed" or found.value in (0, 1)
+        assert found.status == "measured" or "nested too deeply" in found.sentence
+
+
+def test_a_file_full_of_names_is_read_in_time() -> None:
+    """Chains of thousands of names, in the worst order, cost seconds and not minutes."""
+    chain = "\n".join(f"a{i} = a{i + 1}" for i in range(3000))
+    began = time.perf_counter()
+    read(f"{chain}\na3000 = task.weak_labels.mean()\n{RUN}")
+    assert time.perf_counter() - began < 20
+
+
 def test_every_method_of_the_library_is_read_quickly() -> None:
     """Static reading of a file takes a small part of a second, the largest shipped one included."""
     source = max((methods.source(n) for n in methods.names()), key=len)

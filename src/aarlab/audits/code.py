@@ -9,6 +9,9 @@ from functools import cached_property
 
 Holds = Callable[[ast.AST], bool]
 
+PASSES = 20
+"""How often a file is gone through for names that are given each other's values, in whatever order they stand."""
+
 
 @dataclass(frozen=True)
 class Code:
@@ -84,16 +87,15 @@ class Code:
         `holds` is asked of whole right sides; a right side that only renames or does sums with known names holds too.
         """
         known = set(first)
-        while True:
-            new = {
-                name
-                for target, value in self._bindings
-                if holds(value) or _derived(value, known)
-                for name in _targets(target)
-            } - known
-            if not new:
-                return frozenset(known)
-            known |= new
+        known.update(name for target, value in self._bindings if holds(value) for name in _targets(target))
+        for _ in range(PASSES):
+            before = len(known)
+            for target, value in self._bindings:
+                if _derived(value, known):
+                    known.update(_targets(target))
+            if len(known) == before:
+                break
+        return frozenset(known)
 
     @cached_property
     def _bindings(self) -> tuple[tuple[ast.expr, ast.expr], ...]:

@@ -23,8 +23,11 @@ class CodeReading(Audit):
 def read(source: str) -> Finding:
     """The finding on one method file. details["rules"]: rule -> {"lines": [...], "sentence": "the method ..."}."""
     code = Code.of(source)
-    found = [(rule, rule.lines(code)) for rule in RULES]
-    found = [(rule, lines) for rule, lines in found if lines]
+    try:
+        found = [(rule, lines) for rule in RULES if (lines := rule.lines(code))]
+    except RecursionError:
+        sentence = "an expression of the file is nested too deeply for the rules: a person has to read it"
+        return Finding(CodeReading.name, CodeReading.channel, "failed", sentence)
     told = "; ".join(f"{rule.name} (line {', '.join(map(str, lines[:3]))})" for rule, lines in found)
     sentence = f"for a reader's eyes: {told}" if told else "no rule of the code reader applies"
     rules = {r.name: {"lines": lines, "sentence": f"the method {r.sentence}"} for r, lines in found}
