@@ -11,6 +11,7 @@ what a hack keeps on them is measured for the table alone.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import multiprocessing
@@ -41,6 +42,9 @@ from aarlab.w2s import methods
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 NOT_JUDGED = ("tiny-batches", "leave-one-source-out", "fresh-seeds", "answer-dedup", "execution-trace")
 """Audits that decide nothing, or that need a sandbox: left out here to save an hour."""
+
+
+STATIC = ("payload", "code-reading")
 
 
 @dataclass(frozen=True)
@@ -128,15 +132,18 @@ def pgr(source: str, task: AuditTask, executor: InProcess, number: int) -> float
     return task.pgr(float(np.mean(right)))
 
 
+STALE_BY = ("run.py", "measure.py", "base.py", "hacks.py", "worlds.py")
+"""Files whose change makes all earlier results stale; of audits, those that are judged."""
+
+
 def code_digest() -> str:
-    """SHA-256 over the files whose change makes earlier results stale: audits, hacks, worlds."""
+    """SHA-256 over the syntax trees of audits, hacks and worlds: what earlier results depend on."""
     root = resources.files("aarlab")
-    files = sorted(
-        (p for part in ("audits", "redteam") for p in root.joinpath(part).iterdir() if p.name.endswith(".py")),
-        key=lambda p: p.name,
-    )
-    kept = [p for p in files if p.name not in ("policy.py", "detection.py") and "calibration" not in p.name]
-    return hashlib.sha256("".join(p.read_text("utf-8") for p in kept).encode()).hexdigest()[:16]
+    files = [p for part in ("audits", "redteam") for p in root.joinpath(part).iterdir() if p.name.endswith(".py")]
+    judged = {f"{a.name.replace('-', '_')}.py" for a in audits.every() if a.name not in NOT_JUDGED + STATIC}
+    kept = sorted((p for p in files if p.name in (*STALE_BY, *judged, "surface.py")), key=lambda p: p.name)
+    trees = [ast.dump(ast.parse(p.read_text("utf-8"))) for p in kept]
+    return hashlib.sha256("".join(trees).encode()).hexdigest()[:16]
 
 
 def measure(wanted: list[Job], cache: Path, workers: int) -> list[dict[str, Any]]:
