@@ -22,12 +22,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import toy
 from aarlab.errors import MethodError, SandboxUnavailable
 from aarlab.execution import LocalExecutor, MethodRun
 from aarlab.sandbox import bwrap, gvisor, limits, open_sandbox
 from aarlab.sandbox.base import Limits, Sandbox, SandboxProcess, SandboxSpec
 from aarlab.sandbox.library import PACKAGE, PYTHON, library_binds
 from aarlab.sandbox.limits import Cgroup
+from aarlab.server.creation import create_lab
+from aarlab.settings import Audit, Budget, Isolation, Scoring
 from aarlab.w2s.task import Draw, Layer, StudentSpec, TaskInputs
 
 SMALL = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=8, disk_mb=24, open_files=64, tmp_mb=8)
@@ -725,3 +728,30 @@ def usable(python: str) -> bool:
     except OSError:
         return False
     return done.stdout.strip() == str(sys.version_info[:2])
+
+
+@needs_runsc
+@pytest.mark.slow
+def test_a_whole_run_lives_in_gvisor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One researcher and the methods it hands in, both in gVisor: submitted, scored, recorded, ranked, reported."""
+    folder = Path(tempfile.mkdtemp(prefix="aarlab-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("AARLAB_STATE", str(folder / "state"))
+    settings = toy.settings(
+        researchers=1,
+        budget=Budget(minutes=0.5, answers=3),
+        scoring=Scoring(seeds=2, record_seeds=2, finalists=1, timeout=20.0),
+        isolation=Isolation(kind="gvisor"),
+        audit=Audit(finalists=False),  # dozens of method runs, which here start slowly
+    )
+    lab = folder / "lab"
+    try:
+        create_lab(lab, settings, [toy.make_pack(folder / "pack")])
+        start = [sys.executable, "-m", "aarlab", "resume", str(lab)]
+        done = subprocess.run(start, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(next(lab.rglob("report.json")).read_text())
+        assert report["run"]["isolation"] == {"kind": "gvisor", "ranked": True}
+        assert report["winner"] is not None, done.stderr
+    finally:
+        shutil.rmtree(folder)
