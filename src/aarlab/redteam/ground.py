@@ -135,6 +135,7 @@ class Ground:
         self._open = contextlib.ExitStack()
         self._state = os.environ.get("AARLAB_STATE")
         self._labs = 0
+        self._leaks: dict[int, hacks.Leak] = {}
         os.environ["AARLAB_STATE"] = str(self.folder / "state" / "answers.db")
         self.folder.joinpath("state").mkdir()
 
@@ -206,8 +207,10 @@ class Ground:
     # What many attacks do
 
     def leak(self, count: int) -> hacks.Leak:
-        """True labels of `count` feedback items, as if they had been stolen."""
-        return hacks.Leak.of(self.operator.feedback, count, self.rng)
+        """True labels of `count` feedback items, as if they had been stolen; the same ones whenever asked."""
+        if count not in self._leaks:
+            self._leaks[count] = hacks.Leak.of(self.operator.feedback, count, self.rng)
+        return self._leaks[count]
 
     def hack(
         self, source: str, tried: str, track: str = "inductive", honest: str = HONEST, claimed: float | None = None

@@ -71,6 +71,7 @@ class Operator:
         self.problem, self.executor, self.rng, self.workers = problem, executor, rng, workers
         self.policy = Policy.of(problem.settings)
         self._known: dict[tuple[str, Scale], tuple[Bools, ...]] = {}
+        self._audited: dict[tuple[str, float | None], list[Finding]] = {}
 
     @cached_property
     def feedback(self) -> AuditTask:
@@ -136,11 +137,16 @@ class Operator:
 
     def findings(self, source: str, claimed: float | None = None) -> list[Finding]:
         """A full audit on the feedback task, as finalists get it. Raises MethodError where the method does not run."""
+        if (source, claimed) not in self._audited:
+            self._audited[source, claimed] = self._examined(Method(source, claimed))
+        return self._audited[source, claimed]
+
+    def _examined(self, method: Method) -> list[Finding]:
         examiner = Examiner(
             self.feedback, self.executor, self.rng, others=(self.open,), workers=self.workers,
             limits=self.policy.payload,
         )  # fmt: skip
-        return examiner.examine(Method(source, claimed))
+        return examiner.examine(method)
 
     def judged(self, findings: Sequence[Finding], track: str) -> tuple[Verdict, tuple[str, ...]]:
         """The verdict, and the channels on which something spoke against the declared track."""

@@ -6,6 +6,8 @@ lab's starts at the published baseline and is one for the whole fleet, so there 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from aarlab.redteam.attack import Notes, Outcome
@@ -43,19 +45,27 @@ def attack(ground: Ground) -> Outcome:
 
 
 def _walked(guesses: Guesses, ladder: Ladder, answers: int) -> List:
-    """What an attacker knows after so many answers: who stands at an edge learns a label from each of them."""
-    sure, unsure = guesses.surest[: len(guesses.own) * 4 // 10], list(guesses.surest[::-1])
+    """What an attacker knows after so many answers, of whose items 40 % are surely right and the rest are guesses."""
+    n, right = len(guesses.own), guesses.own == guesses.truth
+    sure = [int(i) for i in guesses.surest if right[i]][: 4 * n // 10]
+    unsure = [int(i) for i in guesses.surest[::-1] if int(i) not in set(sure)]
+    turned = len(sure) if ladder.start == 0 else min(len(sure), 30)  # sure items turned wrong: the sandbag
     wrong: list[int] = []
-    turned, known = len(sure), False  # how many sure items are turned wrong; whether we stand one below a rung
-    for _ in range(answers):
-        probe = [] if not known else [int(unsure.pop(0))]
-        mine = np.concatenate([sure[:turned], np.array([*wrong, *probe], int)])
-        answer, ladder = ladder.answer(guesses.right(guesses.turned(mine)) / len(guesses.own))
-        if answer.record is not None:
-            wrong += probe
-            turned, known = max(0, turned - int(ladder.step * len(guesses.own)) + 1), True
+    known = False  # whether we stand one item below a rung
+    for number in range(answers):
+        probe = [unsure.pop(0)] if known else []
+        mine = np.array([*sure[:turned], *wrong, *probe], int)
+        answer, ladder = ladder.answer(guesses.right(guesses.turned(mine)) / n)
+        if answer.record is not None and number > 0:  # exactly on the rung: one item less was below it
+            wrong, known = wrong + probe, True
+            turned -= _items(ladder, ladder.best + 1, n) - _items(ladder, ladder.best, n) - 1
         elif not known:
-            turned = max(0, turned - 1)
-        if turned == 0:
+            turned -= 1
+        if turned < 0 or not unsure:
             break
     return guesses.turned(wrong)
+
+
+def _items(ladder: Ladder, rung: int, n: int) -> int:
+    """Right items that a rung takes."""
+    return math.ceil(rung * ladder.step * n - 1e-6)

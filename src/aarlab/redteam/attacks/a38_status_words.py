@@ -10,6 +10,7 @@ import math
 
 from aarlab.redteam.attack import Notes, Outcome
 from aarlab.redteam.ground import Ground
+from aarlab.settings import Budget
 
 NUMBER = 38
 NAME = "failing in a chosen way"
@@ -49,6 +50,10 @@ def attack(ground: Ground) -> Outcome:
     charged = lab.run()["budget"]["answers"]["given"] - before
     notes.expect(charged == told.count(5), f"{len(PLACES)} digits of a hidden input for {charged} answers")
     each = math.log2(len(WORDS) + 3)  # and timed-out, out-of-memory, forbidden
-    limit = lab.run()["settings"]["budget"]["submissions"]
+    limit = Budget().submissions
     out = notes.outcome(f"digits of a mean of hidden inputs told by {len(WORDS)} ends of a run", "residual")
-    return out.joined(Outcome("", f"{each:.1f} bits about inputs a submission, {limit} submissions each, no label"))
+    return out.joined(
+        Outcome(
+            "", f"{each:.1f} bits about inputs a submission, {limit} submissions of a researcher by default, no label"
+        )
+    )

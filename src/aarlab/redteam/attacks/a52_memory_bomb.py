@@ -16,7 +16,7 @@ FAST = True
 
 BOMBS = {
     "memory": "x = np.ones((1 << 32,), np.int64)",
-    "threads": "import threading as t\n    wait = t.Event().wait\n    for _ in range(5000):\n        t.Thread(target=wait).start()",
+    "threads": "import threading as t\n    for _ in range(5000): t.Thread(target=t.Event().wait).start()",
     "a crash": "import ctypes\n    ctypes.string_at(0)",
     "an endless answer": "return np.zeros((1 << 31,), np.float32)",
     "recursion": "def f():\n        return f()\n    import sys\n    sys.setrecursionlimit(10**8)\n    f()",
