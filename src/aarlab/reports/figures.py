@@ -204,7 +204,8 @@ def audits(channels: Sequence[Channel], rows: Sequence[str], width: int = 760) -
 
 def _channel(channel: Channel, rows: Sequence[str], inner: int, first: bool) -> Chart:
     values = [v for m in channel.marks for v in (m.value, m.low, m.high, m.least, m.most) if v is not None]
-    low, high = min([-0.1, *values]) - 0.05, max([1.0, *values]) + 0.05
+    low, high = min([-0.1, *values]), max([1.0, *values])
+    low, high = low - 0.07 * (high - low), high + 0.07 * (high - low)
     scale = alt.Scale(domain=[low, high], nice=False)
     data = [
         {"who": _row_label(m.row), "x": m.value, "low": m.value if m.low is None else m.low,
