@@ -129,13 +129,15 @@ def _names(found: Mapping[str, Any], names: Sequence[str], top: float) -> Chart:
     charts = [_word(n, WIDTH + 8, p) for n, p in zip(right, places, strict=True)]
     if "practice mode" in names:
         height = HEIGHT * (1 - (ends["practice mode"] / top) ** POWER)
-        charts.append(_word("practice mode", WIDTH * math.log(10) / math.log(max(found["answers"])) + 7, height + 15))
+        charts.append(
+            _word("practice mode", WIDTH * math.log(10) / math.log(max(found["answers"])) - 8, height - 32, "right")
+        )
     return alt.layer(*charts)
 
 
-def _word(name: str, x: float, y: float) -> Chart:
+def _word(name: str, x: float, y: float, align: str = "left") -> Chart:
     data = alt.InlineData(values=[{"n": name}])
-    mark = alt.Chart(data).mark_text(align="left", fontSize=11, color=STYLES[name][0], fontWeight="bold")
+    mark = alt.Chart(data).mark_text(align=align, fontSize=11, color=STYLES[name][0], fontWeight="bold")
     return mark.encode(x=alt.value(x), y=alt.value(y), text="n:N")
 
 

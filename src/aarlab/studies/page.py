@@ -52,6 +52,7 @@ def render(found: Json, plot: str) -> str:
         f=found, d=tuned, p=found["paper"], plot=plot, points=_points, two=lambda e: f"{e['mean']:.2f}", at=_at,
         fifths=", ".join(_points(w, 0) for w in found["wrong_by_certainty"]), most=found["answers"][-1],
         exact=exact, ladder=ladder, ten=_at_marks(practice, [10])[0], top=tuned["trained_on_labels"],
+        small=_named(found["paper"], "practice mode"),
         flips=practice["attacks"]["flips"][found["answers"].index(10)] / found["gap"],
         first=first, last=last, transfer=_transfer(first[2], last[2]),
         stolen=_stolen(found), gained=_gained(found), bits=_bits(found), bound=_bound(found, ladder),
