@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import paper_files
 import toy
 import toy_audit
 from aarlab.audits import batches, surface
@@ -24,7 +27,7 @@ from aarlab.audits.rename import Rename
 from aarlab.audits.run import Examiner, Method
 from aarlab.audits.source_balance import SourceBalance
 from aarlab.audits.tiny_batches import TinyBatches
-from aarlab.problems import audit_task
+from aarlab.problems import audit_task, new, paper_data
 from aarlab.problems import base as problems
 from aarlab.problems.audit_task import AuditTask
 from aarlab.problems.w2s_code.generate import digest
@@ -493,3 +496,19 @@ def test_conditions_that_fail_are_reported_as_failed(task: AuditTask) -> None:
         found = chosen.report(Results(setting, {BASE: base, **failed}, {}))
         assert found.status == "failed"
         assert "timeout" in found.sentence
+
+
+def test_given_items_offer_audits_their_sources(tmp_path: Path) -> None:
+    """Items that say where they come from keep it beside the labels, and the card names it; others do not."""
+    for name, sources in (
+        ("named", {"train_label": ("a", "b"), "train_unlabel": ("a", "b"), "test": ("a", "b")}),
+        ("bare", None),
+    ):
+        data = paper_data.read(paper_files.write(tmp_path / name, paper_files.answers(sources=sources)))
+        offered = tomllib.loads(new.card(data, new.Options()))["audit"]
+        assert offered.get("sources") == ("source" if sources else None)
+        assert offered["opinion"] == ["logprob"]
+        for draft in paper_data.drafts(data):
+            kinds = draft.extras["source"]
+            assert len(kinds) == len(draft.labels)
+            assert set(kinds.tolist()) == ({0, 1} if sources else {0})
