@@ -12,11 +12,11 @@ from typing import Any
 from aarlab.errors import AarlabError
 from aarlab.problems import base
 from aarlab.redteam import show
-from aarlab.redteam.attack import Attack, Line, Outcome, chosen
+from aarlab.redteam.attack import Attack, Line, Outcome, chosen, every
 from aarlab.redteam.ground import Ground
 
-MATRIX = "matrix.json"
-PAGE = "matrix.md"
+MATRIX = "redteam.json"
+PAGE = "redteam.md"
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,5 @@ def _write(folder: Path, matrices: Sequence[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MATRIX).write_text(json.dumps(matrices, indent=1) + "\n", "utf-8")
     page = folder / PAGE
-    page.write_text(show.page(matrices), "utf-8")
+    page.write_text(show.page(matrices, every()), "utf-8")
     return page

@@ -10,16 +10,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from aarlab.records import Estimate
-from aarlab.redteam.attack import Gains, Line
+from aarlab.redteam.attack import Attack, Gains, Line
 
 COLUMNS = ("attack", "tried", "feedback", "vault", "record", "audits that fired", "ended")
 RATIO = (4, 7, 3, 3, 3, 3, 3)
 
 INTRODUCTION = """\
-`aarlab redteam {problem}` starts labs, attacks them and prints this. Gains are PGR above the honest counterpart on the
-same seeds and items, with 95 % intervals: on the feedback items, whose labels answer; on a same-task vault, half of the
-train items' groups, whose labels never do; on the record tasks. A number of record in brackets does not count: the
-verdict does not rank its method."""
+`aarlab redteam` starts labs, attacks them and prints this page (`aarlab redteam --out docs`; `--only` makes one attack,
+`--fast` the quick ones). Each attack is a file of `src/aarlab/redteam/attacks/` and a test named after it. It says how
+it must end, and the command ends with code 3 where one does not:
+
+- *refused*: at the door, or by the sandbox
+- *counted*: answered, charged and bounded
+- *flagged*: an audit fired, and the verdict follows it
+- *no gain*: it earns at most 0.02 PGR of record, as far as its interval tells; what is not ranked earns nothing
+- *residual*: it succeeds within bounds, which are measured here
+
+Gains are PGR above the honest counterpart on the same seeds and items, with 95 % intervals: on the feedback items,
+whose labels answer; on a same-task vault, half of the train items' groups, whose labels never do; on the record tasks. A
+number of record in brackets does not count: the verdict does not rank its method. Leaked labels are given to attackers
+as a present: what is measured is an upper bound on any leak of that size, and says nothing of how one would come by it.
+An attack that is not in this list was not tried."""
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -103,13 +114,15 @@ def as_dict(problem: str, lines: Sequence[Line], seconds: float) -> dict[str, An
     }
 
 
-def page(matrices: Sequence[dict[str, Any]]) -> str:
-    """Matrices of one or several problems as a Markdown page."""
-    parts = ["# What attacks come to", INTRODUCTION.format(problem="[PROBLEM]")]
+def page(matrices: Sequence[dict[str, Any]], attacks: Sequence[Attack]) -> str:
+    """Matrices of one or several problems as a Markdown page, with what each attack is."""
+    parts = ["# Red team: what attacks come to", INTRODUCTION]
     for matrix in matrices:
         parts += [f"## {matrix['problem']}", matrix["summary"] + ".", _markdown(matrix["attacks"])]
         if residuals := [_residual(row) for row in matrix["attacks"] if "residual" in row.get("endings", ())]:
             parts += [f"### What remains on {matrix['problem']}", "\n".join(residuals)]
+    parts.append("## The attacks")
+    parts += [f"**{a.number} {a.name}** ({', '.join(a.expected)}). {' '.join(a.about.split())}" for a in attacks]
     return "\n\n".join(parts) + "\n"
 
 
