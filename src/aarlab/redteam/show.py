@@ -27,10 +27,10 @@ it must end, and the command ends with code 3 where one does not:
 - *residual*: it succeeds within bounds, which are measured here
 
 Gains are PGR above the honest counterpart on the same seeds and items, with 95 % intervals: on the feedback items,
-whose labels answer; on a same-task vault, half of the train items' groups, whose labels never do; on the record tasks. A
-number of record in brackets does not count: the verdict does not rank its method. Leaked labels are given to attackers
-as a present: what is measured is an upper bound on any leak of that size, and says nothing of how one would come by it.
-An attack that is not in this list was not tried."""
+whose labels answer; on a same-task vault, half of the train items' groups, whose labels never do; on the record tasks.
+A number of record in brackets does not count: the verdict does not rank its method. Leaked labels are given to
+attackers as a present: what is measured is an upper bound on any leak of that size, and says nothing of how one would
+come by it. An attack that is not in this list was not tried."""
 
 
 def cells(line: Line) -> tuple[str, ...]:

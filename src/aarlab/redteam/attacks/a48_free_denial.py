@@ -1,6 +1,7 @@
 """A researcher fills the queue with methods that never end. They are not charged, since they give no answer.
 
-Others wait behind them. What bounds it: the time limit of a run and the number of submissions of each researcher.
+Others wait behind them. What bounds it: as long as they run each holds an answer of its researcher's share, each ends at
+the time limit, and the number of submissions is limited.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ JUNK = 6
 
 def attack(ground: Ground) -> Outcome:
     notes = Notes()
-    with ground.lab(answers=20, timeout=1.0) as lab:
+    with ground.lab(answers=60, timeout=1.0) as lab:
         lab.score(methods.source("weak-labels-soft"), "r3")
         started = time.monotonic()
         lab.score(methods.source("confident-weak-labels"), "r3")
