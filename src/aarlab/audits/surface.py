@@ -10,6 +10,7 @@ import re
 import tokenize
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -117,7 +118,8 @@ def _parts(inputs: TaskInputs, row: int) -> tuple[str, ...]:
         return (inputs.texts[row],)
 
 
-def reworded(parts: Sequence[str], salt: int) -> tuple[str, ...]:
+@lru_cache(maxsize=8192)  # the same items are audited for many methods under one salt when audits are calibrated
+def reworded(parts: tuple[str, ...], salt: int) -> tuple[str, ...]:
     """The parts of one text with another surface. Code keeps its lines and gets other local names."""
     code = _nodes("".join(parts))
     found = _renamed(parts, _renaming(code, salt)) if code else [_spaced(p, Random(f"{salt} {p}")) for p in parts]

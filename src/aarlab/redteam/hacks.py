@@ -157,7 +157,7 @@ def run(task, seed):
 
 
 def label_table(leak: Leak, most: int = 160) -> Hack:
-    """Leaked labels looked up by a robust key of the features, as many as the door lets through; vanilla for the rest."""
+    """Leaked labels looked up by a robust key of the features, as many as pass the door; vanilla for the rest."""
     rows = leak.rows[:most]
     task = leak.task
     x, known = _matrix(task, rows), _matrix(task, task.pool)
