@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -135,7 +135,7 @@ def _names(found: Mapping[str, Any], names: Sequence[str], top: float) -> Chart:
     return alt.layer(*charts)
 
 
-def _word(name: str, x: float, y: float, align: str = "left") -> Chart:
+def _word(name: str, x: float, y: float, align: Literal["left", "right"] = "left") -> Chart:
     data = alt.InlineData(values=[{"n": name}])
     mark = alt.Chart(data).mark_text(align=align, fontSize=11, color=STYLES[name][0], fontWeight="bold")
     return mark.encode(x=alt.value(x), y=alt.value(y), text="n:N")

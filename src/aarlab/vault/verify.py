@@ -89,19 +89,27 @@ def verify(lab: Path) -> Report:
     if not (lab / "lab.db").is_file():
         raise UnknownName(f"{lab} is no lab folder: it has no lab.db")
     vault = Vault(lab / "vault") if (lab / "vault" / "secret.json").is_file() else None
+    head = _kept_head(lab)  # before the rows: a running lab may write both in between
     store = Store(lab / "lab.db")
     try:
         with store.read() as rows:
-            return _Check(lab, vault, rows).report()
+            return _Check(lab, vault, rows, head).report()
     finally:
         store.close()
+
+
+def _kept_head(lab: Path) -> dict[str, Any] | None:
+    """Number and hash of the newest line, as the vault remembers them; None where it does not."""
+    path = lab / "vault" / "ledger.head"
+    found: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    return found
 
 
 class _Check:
     """One pass over a lab."""
 
-    def __init__(self, lab: Path, vault: Vault | None, rows: Rows) -> None:
-        self.lab, self.vault, self.rows = lab, vault, rows
+    def __init__(self, lab: Path, vault: Vault | None, rows: Rows, head: dict[str, Any] | None) -> None:
+        self.lab, self.vault, self.rows, self.head = lab, vault, rows, head
         self.lines = rows.lines()
         self.submissions = {s.id: s for s in rows.submissions()}
         self.evaluations = {e.id: e for e in rows.evaluations()}
@@ -165,10 +173,9 @@ class _Check:
 
     def _cut_off(self) -> Iterator[str]:
         """The head kept beside the database must still be a line of the ledger."""
-        path = self.lab / "vault" / "ledger.head"
-        if self.vault is None or not path.is_file():
+        head = self.head
+        if self.vault is None or head is None:
             return
-        head = json.loads(path.read_text())
         number = int(head["number"])
         if number > len(self.lines):
             yield f"ledger lines {len(self.lines) + 1} to {number} are missing: the end was cut off"
