@@ -92,7 +92,7 @@ class Lists(Guesses):
         held = self.given <= self.limit and self.refused > 0
         notes.expect(held, f"{self.given} answers to nine researchers together, {self.refused} refused")
         gained, turned = self.pgr(better), int((better != self.own).sum())
-        luck = 2 * math.sqrt(turned) / len(self.own) / self.gap  # of turning so many items at random
+        luck = 3 * math.sqrt(turned) / len(self.own) / self.gap  # of turning so many items at random
         sentence = f"decoded: {gained:+.3f} PGR on the feedback items ({MOST_PGR} + {luck:.3f} of luck at most)"
         notes.expect(gained <= MOST_PGR + luck, sentence)
 

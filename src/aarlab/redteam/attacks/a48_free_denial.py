@@ -1,7 +1,7 @@
 """A researcher fills the queue with methods that never end. They are not charged, since they give no answer.
 
-Others wait behind them. What bounds it: as long as they run each holds an answer of its researcher's share, each ends at
-the time limit, and the number of submissions is limited.
+Others wait behind them. What bounds it: while it runs each holds an answer of its researcher's share, each ends at the
+time limit, and the number of submissions is limited.
 """
 
 from __future__ import annotations
