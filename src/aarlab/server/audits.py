@@ -23,6 +23,7 @@ from aarlab.execution.events import added
 from aarlab.records import Evaluation, Finding, Judgement, Outcome, Submission, Verdict
 from aarlab.server import results
 from aarlab.server.lab import LAB, Lab
+from aarlab.server.verdicts import judgement_view
 from aarlab.store import Rows
 from aarlab.vault.ledger import evaluation_body, findings_body, judgement_body
 
@@ -145,9 +146,9 @@ def examine(lab: Lab, evaluation: Evaluation, executor: Executor, tell: Tell = l
 
 def plain(finding: Finding) -> Finding:
     """A finding that JSON can carry: Python's own numbers, and none that is not finite."""
-    given = {k: getattr(finding, k) for k in ("value", "low", "high")}
-    numbers = {k: None if v is None else _plain(float(v)) for k, v in given.items()}
-    return replace(finding, **numbers, items=int(finding.items), details=_plain(finding.details))
+    value, low, high = (None if v is None else _plain(float(v)) for v in (finding.value, finding.low, finding.high))
+    details: dict[str, Any] = _plain(finding.details)
+    return replace(finding, value=value, low=low, high=high, items=int(finding.items), details=details)
 
 
 def _plain(value: Any) -> Any:
@@ -295,20 +296,3 @@ def view(lab: Lab, rows: Rows, number: int) -> dict[str, Any]:
         "verdict": None if standing is None else judgement_view(standing),
         "history": [judgement_view(j) for j in judgements],
     }
-
-
-def judgement_view(row: Judgement) -> dict[str, Any]:
-    return {
-        **asdict(row.verdict),
-        "by": row.by,
-        "time": round(row.time),
-        "evaluation": row.evaluation,
-        "level": row.level,
-    }
-
-
-def public_verdict(row: Judgement) -> dict[str, Any]:
-    """A verdict as the leaderboard shows it after research: outcome, track, reason, row and the rerun's number."""
-    keep = ("outcome", "declared", "track", "reason", "row", "by", "evaluation")
-    whole = judgement_view(row)
-    return {k: whole[k] for k in keep}

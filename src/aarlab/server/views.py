@@ -11,6 +11,7 @@ from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Judgement, Post, ResearcherRow, Score, Submission
 from aarlab.server import audits, canaries
 from aarlab.server.lab import LAB, Lab
+from aarlab.server.verdicts import judgement_view, public_verdict
 from aarlab.store import Rows
 from aarlab.vault import practice
 from aarlab.vault.feedback import HARD_TOP, released_bits
@@ -110,7 +111,7 @@ def verdicts_view(lab: Lab, rows: Rows) -> dict[int, Json]:
     """The verdicts that hold. They say something about hidden labels, so there are none while research goes on."""
     if lab.phase(rows) == "research":
         return {}
-    return {number: audits.public_verdict(judgement) for number, judgement in rows.standing().items()}
+    return {number: public_verdict(judgement) for number, judgement in rows.standing().items()}
 
 
 def _counts(subs: list[Submission]) -> Json:
@@ -245,7 +246,7 @@ def run_view(lab: Lab, rows: Rows) -> Json:
         "submissions": [submission_view(s, lab.feedback, whole=True) for s in subs],
         "evaluations": [_evaluation(e, scores.get(e.id, [])) for e in evaluations],
         "finalists": rows.meta("finalists", []),
-        "audits": [audits.judgement_view(j) | {"submission": j.submission} for j in rows.judgements()],
+        "audits": [judgement_view(j) | {"submission": j.submission} for j in rows.judgements()],
         "winner": rows.meta("winner"),
         "posts": [post_view(lab, rows, p) for p in rows.posts()],
         "ledger": {"lines": last.number if last else 0, "head": last.hash if last else ""},
