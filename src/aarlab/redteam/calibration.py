@@ -155,7 +155,7 @@ def measure(wanted: list[Job], cache: Path, workers: int) -> list[dict[str, Any]
     os.environ.update(ONE_THREAD)  # libraries read it when a worker loads them
     with multiprocessing.get_context("spawn").Pool(workers) as pool, _progress() as bar, cache.open("a") as file:
         shown = bar.add_task("audits", total=len(wanted), completed=len(found))
-        for result in pool.imap(audit, left, chunksize=1):
+        for result in pool.imap_unordered(audit, left):
             file.write(json.dumps(result) + "\n")
             file.flush()
             found.append(result)
