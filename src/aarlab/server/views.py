@@ -9,7 +9,7 @@ from typing import Any
 from aarlab.execution.check import MOST_BYTES
 from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Judgement, Post, ResearcherRow, Score, Submission
-from aarlab.server import audits, canaries
+from aarlab.server import canaries
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.verdicts import judgement_view, public_verdict
 from aarlab.store import Rows
