@@ -40,13 +40,13 @@ class FeatureBasis(Audit):
         reseeded = tuple(replace(d, seed=int(rng.integers(1 << 31))) for d in draws)
         return {
             "basis": Condition(draws, inputs=in_another_basis(setting.task.inputs, rng)),
-            "basis-seed": Condition(reseeded),
+            "reseeded": Condition(reseeded),
         }
 
     def measure(self, results: Results) -> Finding:
         task, base = results.setting.task, results.get(BASE)
         boot = measure.weights(task, results.rng)
-        pairs = [list(zip(base, results.get(name), strict=False)) for name in ("basis", "basis-seed")]
+        pairs = [list(zip(base, results.get(name), strict=False)) for name in ("basis", "reseeded")]
         pairs.append(list(zip(results.of_reference(BASE), results.of_reference("basis"), strict=False)))
         turned, chance, plain = (measure.changed(task, p, boot) for p in pairs)
         found = measure.interval(turned - np.maximum(chance, plain), len(pairs[0]), task.test_items, (-1, 1))

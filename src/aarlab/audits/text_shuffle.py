@@ -33,12 +33,12 @@ class TextShuffle(Audit):
         draws = setting.base[:2]
         reseeded = tuple(replace(d, seed=int(rng.integers(1 << 31))) for d in draws)
         other = retold(setting.task.inputs, (setting.task.pool, setting.task.test), rng)
-        return {"texts": Condition(draws, inputs=other), "texts-seed": Condition(reseeded)}
+        return {"texts": Condition(draws, inputs=other), "reseeded": Condition(reseeded)}
 
     def measure(self, results: Results) -> Finding:
         task, base = results.setting.task, results.get(BASE)
         boot = measure.weights(task, results.rng)
-        pairs = [list(zip(base, results.get(name), strict=False)) for name in ("texts", "texts-seed")]
+        pairs = [list(zip(base, results.get(name), strict=False)) for name in ("texts", "reseeded")]
         shuffled, chance = (measure.changed(task, p, boot) for p in pairs)
         found = measure.interval(shuffled - chance, len(pairs[0]), task.test_items, (-1, 1))
         sentence = (

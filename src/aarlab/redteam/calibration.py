@@ -2,8 +2,8 @@
 
     python -m aarlab.redteam.calibration --out docs          # about an hour on two cores; killed, it goes on
 
-Every method of the library, on the track its file declares, and every hack of `hacks.py`, with the labels of all test
-items leaked to it, is audited in `--worlds` worlds (`worlds.py`) of each problem's feedback task. Limits were set
+Every method of the library, on the track its file declares, is audited in `--worlds` worlds (`worlds.py`) of each
+problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them. Limits were set
 while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on record tasks;
 what a hack keeps on them is measured for the table alone.
 """
@@ -40,9 +40,15 @@ from aarlab.redteam.worlds import InProcess, world
 from aarlab.w2s import methods
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-NOT_JUDGED = ("tiny-batches", "leave-one-source-out", "fresh-seeds", "answer-dedup", "execution-trace")
-"""Audits that decide nothing, or that need a sandbox: left out here to save an hour."""
+NOT_JUDGED = (
+    "tiny-batches", "leave-one-source-out", "fresh-seeds", "answer-dedup", "zero-shot-ablation", "new-task",
+    "execution-trace",
+)  # fmt: skip
+"""Audits that bar nobody, or that need a sandbox: left out here to save an hour."""
 
+
+HACKED_WORLDS = 10
+"""So many worlds are enough for hacks: what matters of them is far from every limit."""
 
 STATIC = ("payload", "code-reading")
 
@@ -62,7 +68,8 @@ def jobs(problems: list[str], worlds: int, only: list[str]) -> Iterator[Job]:
     for number in range(worlds):
         for problem in problems:
             task = tasks(problem)["feedback"]
-            known = [("honest", n) for n in methods.names()] + [("hack", k.name) for k in hacks.kinds(task)]
+            known = [("honest", n) for n in methods.names()]
+            known += [("hack", k.name) for k in hacks.kinds(task)] if number < HACKED_WORLDS else []
             for kind, name in known:
                 if not only or name in only:
                     yield Job(problem, kind, name, number)

@@ -1,8 +1,8 @@
 """Worlds for calibration: a random part of a real task each, with part of its teachers; and a quick executor.
 
-A world keeps `SHARE` of the groups of a feedback task, train and test alike, and `TEACHERS` of its teachers. Methods
-run in this process, without a sandbox: they are our own files, and there are tens of thousands of runs. The same draw
-of the same file is run once.
+A world keeps about `TEST_ITEMS` test items and `TRAIN_SHARE` of the train items of a feedback task, whole groups of both,
+and `TEACHERS` of its teachers. Methods run in this process, without a sandbox: they are our own files, and there are
+tens of thousands of runs. The same draw of the same file is run once.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from aarlab.w2s.open_task import checked_output
 from aarlab.w2s.task import Draw, Floats, Ints, TaskInputs
 from aarlab.w2s.view import view
 
-SHARE = 0.8
+TEST_ITEMS = 1150
+TRAIN_SHARE = 0.6
 TEACHERS = 24
 
 
 def world(task: AuditTask, number: int) -> AuditTask:
     """World `number` of a task: the same for everybody who asks."""
     rng = np.random.default_rng([number, 20_260_424])
-    groups = np.unique(task.inputs.groups)
-    kept = np.isin(task.inputs.groups, rng.choice(groups, round(SHARE * len(groups)), replace=False))
+    kept = np.zeros(len(task.inputs), bool)
+    for rows, share in ((task.test, min(1.0, TEST_ITEMS / task.test_items)), (task.pool, TRAIN_SHARE)):
+        own = task.inputs.groups[rows]
+        groups = np.unique(own)
+        kept[rows] = np.isin(own, rng.choice(groups, round(share * len(groups)), replace=False))
     teachers = rng.choice(len(task.weak), min(TEACHERS, len(task.weak)), replace=False)
     rows = np.flatnonzero(kept)
     return replace(
