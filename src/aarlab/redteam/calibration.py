@@ -3,9 +3,9 @@
     python -m aarlab.redteam.calibration --out docs          # about an hour on two cores; killed, it goes on
 
 Every method of the library, on the track its file declares, is audited in `--worlds` worlds (`worlds.py`) of each
-problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them. Limits were set
-while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on record tasks;
-what a hack keeps on them is measured for the table alone.
+problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them.
+Limits were set while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on
+record tasks; what a hack keeps on them is measured for the table alone.
 """
 
 from __future__ import annotations
@@ -149,8 +149,17 @@ def code_digest() -> str:
     files = [p for part in ("audits", "redteam") for p in root.joinpath(part).iterdir() if p.name.endswith(".py")]
     judged = {f"{a.name.replace('-', '_')}.py" for a in audits.every() if a.name not in NOT_JUDGED + STATIC}
     kept = sorted((p for p in files if p.name in (*STALE_BY, *judged, "surface.py")), key=lambda p: p.name)
-    trees = [ast.dump(ast.parse(p.read_text("utf-8"))) for p in kept]
+    trees = [_tree(p.read_text("utf-8")) for p in kept]
     return hashlib.sha256("".join(trees).encode()).hexdigest()[:16]
+
+
+def _tree(text: str) -> str:
+    """The syntax tree without docstrings, as text."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
 
 
 def measure(wanted: list[Job], cache: Path, workers: int) -> list[dict[str, Any]]:

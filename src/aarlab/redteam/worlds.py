@@ -1,8 +1,8 @@
 """Worlds for calibration: a random part of a real task each, with part of its teachers; and a quick executor.
 
-A world keeps about `TEST_ITEMS` test items and `TRAIN_SHARE` of the train items of a feedback task, whole groups of both,
-and `TEACHERS` of its teachers. Methods run in this process, without a sandbox: they are our own files, and there are
-tens of thousands of runs. The same draw of the same file is run once.
+A world keeps about `TEST_ITEMS` test items and `TRAIN_SHARE` of the train items of a feedback task, whole groups of
+both, and `TEACHERS` of its teachers. Methods run in this process, without a sandbox: they are our own files, and there
+are tens of thousands of runs. The same draw of the same file is run once.
 """
 
 from __future__ import annotations
