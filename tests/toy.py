@@ -90,7 +90,7 @@ def make_task(
             "early": pack.quantise(weak),
             "late": pack.quantise(strong),
             "logprob": pack.quantise(zero_shot[:, None]),
-        },  # fmt: skip
+        },
         zero_shot=zero_shot,
         groups=np.arange(items) // 4,
         student=StudentSpec(("late",), (1.0,), 0.01),

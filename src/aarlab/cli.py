@@ -329,7 +329,7 @@ def redteam(
     problems: Annotated[list[str] | None, typer.Argument(help="Names or folders; default: all shipped ones.")] = None,
     only: Annotated[str, typer.Option(help="One attack: its number, or a word of its name.", show_default="all")] = "",
     fast: Annotated[bool, typer.Option(help="The quick subset, under three minutes.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for redteam.json and redteam.md.", show_default="none")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for redteam.json and .md.", show_default="none")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a lab and attack it; print what each attack gained, which audits fired, and how it ended.

@@ -48,7 +48,7 @@ CHANNELS: dict[str, Range] = {
     "rename": Range(high=0.06),
     "basis": Range(high=0.06),
     "texts": Range(high=0.06),
-    "own knowledge": Range(0.5),
+    "own knowledge": Range(0.7),
     "execution": Range(high=0),
     "payload": Range(high=1),
 }
