@@ -81,6 +81,9 @@ DECIDES: dict[str, tuple[str, ...]] = {
 }
 """The audits whose numbers count where a channel has several; of two the one that shows more use. Others are shown."""
 
+SHOWN_ONLY = ("tiny-batches", "leave-one-source-out", "answer-dedup", "zero-shot-ablation", "fresh-seeds")
+"""Audits whose numbers no verdict reads."""
+
 NOTED: dict[str, Range] = {"new task": Range(0.6)}
 """Outside these a submission ranks with a note: the record itself is on new tasks."""
 

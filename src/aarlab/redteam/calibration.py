@@ -29,7 +29,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aarlab import audits
-from aarlab.audits.policy import Policy
+from aarlab.audits.policy import SHOWN_ONLY, Policy
 from aarlab.audits.run import Examiner, Method
 from aarlab.errors import MethodError, NotApplicable
 from aarlab.execution.base import MethodRun
@@ -40,15 +40,15 @@ from aarlab.redteam.worlds import InProcess, world
 from aarlab.w2s import methods
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-NOT_JUDGED = (
-    "tiny-batches", "leave-one-source-out", "fresh-seeds", "answer-dedup", "zero-shot-ablation", "new-task",
-    "execution-trace",
-)  # fmt: skip
+NOT_JUDGED = (*SHOWN_ONLY, "new-task", "execution-trace")
 """Audits that bar nobody, or that need a sandbox: left out here to save an hour."""
 
 
 HACKED_WORLDS = 10
 """So many worlds are enough for hacks: what matters of them is far from every limit."""
+
+SLOW = "ccs-evolution"
+"""It takes a quarter of the time of all."""
 
 STATIC = ("payload", "code-reading")
 
@@ -64,15 +64,18 @@ class Job:
 
 
 def jobs(problems: list[str], worlds: int, only: list[str]) -> Iterator[Job]:
-    """Every method and every hack that a problem admits, world by world."""
+    """Every method and every hack that a problem admits, world by world; of later worlds the slow method comes last."""
+    later: list[Job] = []
     for number in range(worlds):
         for problem in problems:
-            task = tasks(problem)["feedback"]
             known = [("honest", n) for n in methods.names()]
-            known += [("hack", k.name) for k in hacks.kinds(task)] if number < HACKED_WORLDS else []
-            for kind, name in known:
-                if not only or name in only:
-                    yield Job(problem, kind, name, number)
+            known += [("hack", k.name) for k in hacks.kinds(tasks(problem)["feedback"]) if number < HACKED_WORLDS]
+            for job in (Job(problem, kind, name, number) for kind, name in known if not only or name in only):
+                if number >= HACKED_WORLDS // 2 and (job.name == SLOW or job.kind == "hack"):
+                    later.append(job)
+                else:
+                    yield job
+    yield from sorted(later, key=lambda job: job.name == SLOW)
 
 
 @lru_cache(maxsize=4)

@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aarlab.audits.policy import VIOLATIONS, Policy
+from aarlab.audits import every
+from aarlab.audits.policy import SHOWN_ONLY, VIOLATIONS, Policy
 from aarlab.audits.run import Examiner, Method
 from aarlab.errors import MethodError
 from aarlab.execution.base import Executor, MethodRun
@@ -136,7 +137,7 @@ class Operator:
     # Audits
 
     def findings(self, source: str, claimed: float | None = None) -> list[Finding]:
-        """A full audit on the feedback task, as finalists get it. Raises MethodError where the method does not run."""
+        """All audits that a verdict reads, on the feedback task. Raises MethodError where the method does not run."""
         if (source, claimed) not in self._audited:
             self._audited[source, claimed] = self._examined(Method(source, claimed))
         return self._audited[source, claimed]
@@ -146,7 +147,8 @@ class Operator:
             self.feedback, self.executor, self.rng, others=(self.open,), workers=self.workers,
             limits=self.policy.payload,
         )  # fmt: skip
-        return examiner.examine(method)
+        kept = [a for a in every() if a.name not in SHOWN_ONLY or (a.channel == "claim" and method.claimed_pgr)]
+        return examiner.examine(method, only=kept)
 
     def judged(self, findings: Sequence[Finding], track: str) -> tuple[Verdict, tuple[str, ...]]:
         """The verdict, and the channels on which something spoke against the declared track."""

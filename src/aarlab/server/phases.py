@@ -125,11 +125,19 @@ def _ordered(rows: Rows) -> list[int]:
 
 
 def _candidates(rows: Rows) -> list[Submission]:
-    """Scored submissions by exact feedback accuracy; unranked ones only where no ranked one exists."""
+    """Scored submissions by exact feedback accuracy; unranked ones only where no ranked one exists.
+
+    Of several that got the very same items right under every seed the first one stands for all: a method under other
+    names for its variables takes one finalist's slot.
+    """
     accuracy = _mean_by_submission(rows, "accuracy", "feedback")
     own = [s for s in rows.submissions() if s.researcher != LAB and s.id in accuracy]
     ranked = [s for s in own if s.ranked] or own
-    return sorted(ranked, key=lambda s: (-accuracy[s.id], s.id))
+    outcome = {e.submission: e.outcome for e in rows.evaluations("feedback")}
+    first: dict[str | None, Submission] = {}
+    for s in ranked:
+        first.setdefault(outcome.get(s.id), s)
+    return sorted(first.values(), key=lambda s: (-accuracy[s.id], s.id))
 
 
 def _audit_more(lab: Lab, rows: Rows) -> list[int]:

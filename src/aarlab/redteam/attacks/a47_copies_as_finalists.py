@@ -1,7 +1,7 @@
 """One method is handed in several times with other names for its variables, to take the slots of all finalists.
 
 The syntax trees differ, so each is a submission of its own, charged an answer. What they get right is the same, item by
-item.
+item, and of such submissions only the first stands for the record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aarlab.redteam.ground import Ground
 
 NUMBER = 47
 NAME = "copies as finalists"
-EXPECTED = ("residual",)
+EXPECTED = ("counted",)
 NEEDS = ()
 FAST = False
 
