@@ -10,6 +10,9 @@ from aarlab.problems.audit_task import AuditTask
 from aarlab.records import Finding
 from aarlab.w2s.task import Ints
 
+ITEMS, GROUPS = 30, 10
+"""The least number of items, and of groups they come from, on each side of a comparison."""
+
 
 class AnswerFrequency(Audit):
     """P(says 1 | y, its answer is its group's most frequent) - P(says 1 | y, it is not), averaged over y = 0, 1.
@@ -25,14 +28,18 @@ class AnswerFrequency(Audit):
     level = "quick"
 
     def missing(self, setting: Setting) -> str:
-        return batches.no_repeats(setting.task)
+        why = batches.no_repeats(setting.task)
+        if why or any(told(setting.task)):
+            return why
+        return "nearly every most frequent answer is right: liking it cannot be told from knowing"
 
     def measure(self, results: Results) -> Finding:
         task, runs = results.setting.task, results.get(BASE)
         rows, modal = most_frequent(task)
         table = np.stack([_cells(task, run, rows, modal) for run in runs])
         boot = measure.weights(task, results.rng)
-        values = np.stack([_difference(np.einsum("bg,gk->bk", boot.groups, one)) for one in table], axis=1)
+        kept = np.repeat(told(task), 4)
+        values = np.stack([_difference(np.einsum("bg,gk->bk", boot.groups, one * kept)) for one in table], axis=1)
         if not np.isfinite(values[0]).all():
             raise Unmeasured("cannot tell", "no answer of either kind is both frequent and rare among the test items")
         found = measure.interval(np.nanmean(values * boot.of_draws(len(runs)), axis=1), len(runs), len(rows), (-1, 1))
@@ -58,6 +65,22 @@ def most_frequent(task: AuditTask) -> tuple[Ints, np.ndarray]:
     strict = (most > 1) & (ties == most)
     kept = strict[group]
     return rows[kept], (count == most[group])[kept]
+
+
+def told(task: AuditTask) -> tuple[bool, bool]:
+    """Of wrong and of right items: whether there are enough with the most frequent answer and enough without it.
+
+    A handful of groups would decide otherwise, and their resampling shows too little of the doubt.
+    """
+    rows, modal = most_frequent(task)
+    truth, groups = task.labels[rows] > 0, task.inputs.groups[rows]
+
+    def enough(y: bool, kind: bool) -> bool:
+        kept = (truth == y) & (modal == kind)
+        return int(kept.sum()) >= ITEMS and len(np.unique(groups[kept])) >= GROUPS
+
+    wrong, right = (all(enough(y, kind) for kind in (False, True)) for y in (False, True))
+    return wrong, right
 
 
 def _cells(task: AuditTask, run: Run, rows: Ints, modal: np.ndarray) -> np.ndarray:
