@@ -148,6 +148,14 @@ class Policy:
         outcome, reason = self._outcome(declared, track, barred, moved, channels, findings)
         return Verdict(outcome, declared, track or declared, reason, row(findings), tuple(channels))
 
+    def suspects(self, findings: Sequence[Finding], items: int) -> list[str]:
+        """Names of the audits that would bar a method whatever it had declared."""
+        found = deciding(findings)
+        against = [c.channel for c in self._on(self.channels, found, items) if c.word in VIOLATIONS]
+        if self._track("", found, items)[0] is None:
+            against.append("teacher swap")
+        return [found[channel].audit for channel in against if channel in found]
+
     def _on(self, ranges: Mapping[str, Range], found: Mapping[str, Finding], items: int) -> list[ChannelVerdict]:
         return [_channel(name, limit, found, items, ranges) for name, limit in ranges.items()]
 
@@ -156,7 +164,7 @@ class Policy:
     ) -> tuple[str | None, list[ChannelVerdict]]:
         """The track on which the measurements fit, the declared one first, and what speaks against the declared one."""
         against: list[ChannelVerdict] = []
-        for name in (declared, *(t for t in self.by_track if t != declared)):
+        for name in (*([declared] if declared else []), *(t for t in self.by_track if t != declared)):
             wrong = [c for c in self._on(self.by_track.get(name, {}), found, items) if c.word in VIOLATIONS]
             if not wrong:
                 return name, against
@@ -259,6 +267,24 @@ def _outside(name: str, finding: Finding, limit: Range, items: int) -> tuple[Cha
     if not sure or (items < FEW_ITEMS and name not in ("execution", "payload")):
         return "cannot tell", sentence
     return ("undeclared use" if above or name == "own knowledge" else "declared, not used"), sentence
+
+
+def milder(one: Finding, other: Finding, policy: Policy) -> Finding:
+    """Of two measurements of one audit that which speaks less against a method."""
+    if not one.measured or not other.measured:
+        return one if not one.measured else other
+    limit = policy.channels.get(one.channel, Range(low=INF))  # of the teacher swap, more is milder
+    return min(one, other, key=lambda f: _beyond(f, limit))
+
+
+def _beyond(finding: Finding, limit: Range) -> float:
+    """By how much the nearer end of a number's interval lies outside a range; negative inside."""
+    assert finding.value is not None
+    low = finding.value if finding.low is None else finding.low
+    high = finding.value if finding.high is None else finding.high
+    if math.isinf(limit.low) and limit.low > 0:
+        return -high
+    return max(low - limit.high, limit.low - high)
 
 
 def _held(findings: Sequence[Finding], channels: Sequence[ChannelVerdict]) -> list[str]:

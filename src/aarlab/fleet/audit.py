@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from aarlab.audits.base import Level
+from aarlab.audits.examination import examined
 from aarlab.audits.policy import Policy
 from aarlab.audits.run import Examiner, Method
 from aarlab.errors import InputError
@@ -108,7 +109,7 @@ def audit_file(file: Path, problem: str, track: str, level: Level, isolation: st
     with LocalExecutor(sandbox, workers=2) as executor, progress(f"auditing {file.name}") as tell:
         rng = np.random.default_rng(secrets.randbits(64))
         examiner = Examiner(first, executor, rng, tuple(others), 2, TIMEOUT, policy.payload, tell)
-        findings = examiner.examine(Method(source), level)
+        findings = examined(examiner, Method(source), policy, level)
     verdict = policy.judge(declared, findings, first.test_items)
     return {
         "file": str(file), "problem": loaded.name, "task": first.task, "track": declared, "level": level,

@@ -29,6 +29,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aarlab import audits
+from aarlab.audits.examination import examined
 from aarlab.audits.policy import SHOWN_ONLY, Policy
 from aarlab.audits.run import Examiner, Method
 from aarlab.errors import MethodError, NotApplicable
@@ -84,6 +85,11 @@ def tasks(problem: str) -> Mapping[str, AuditTask]:
     return {card.name: audit_task.load(loaded, card.name) for card in loaded.tasks.values()}
 
 
+@lru_cache(maxsize=4)
+def policy_of(problem: str) -> Policy:
+    return Policy.of(base.load(problem, check=False).settings)
+
+
 @lru_cache(maxsize=2)
 def place(problem: str, number: int) -> tuple[AuditTask, InProcess]:
     """A world and its executor, kept while its methods come one after the other."""
@@ -100,10 +106,10 @@ def audit(job: Job) -> dict[str, Any]:
     chosen = [a for a in audits.every() if a.name not in NOT_JUDGED]
     out: dict[str, Any] = {**asdict(job), "declared": declared}
     try:
-        findings = examiner.examine(Method(source), only=chosen)
+        findings = examined(examiner, Method(source), policy_of(job.problem), only=chosen)
     except (MethodError, NotApplicable) as error:
         return {**out, "error": str(error)}
-    verdict = Policy.of(base.load(job.problem, check=False).settings).judge(declared, findings, task.test_items)
+    verdict = policy_of(job.problem).judge(declared, findings, task.test_items)
     kept = ("audit", "channel", "status", "value", "low", "high")
     out |= {
         "outcome": verdict.outcome,
@@ -142,7 +148,7 @@ def pgr(source: str, task: AuditTask, executor: InProcess, number: int) -> float
     return task.pgr(float(np.mean(right)))
 
 
-STALE_BY = ("run.py", "measure.py", "base.py", "hacks.py", "worlds.py")
+STALE_BY = ("run.py", "examination.py", "measure.py", "base.py", "hacks.py", "worlds.py")
 """Files whose change makes all earlier results stale; of audits, those that are judged."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.audits import every
+from aarlab.audits.examination import examined
 from aarlab.audits.policy import SHOWN_ONLY, VIOLATIONS, Policy
 from aarlab.audits.run import Examiner, Method
 from aarlab.errors import MethodError
@@ -148,7 +149,7 @@ class Operator:
             limits=self.policy.payload,
         )  # fmt: skip
         kept = [a for a in every() if a.name not in SHOWN_ONLY or (a.channel == "claim" and method.claimed_pgr)]
-        return examiner.examine(method, only=kept)
+        return examined(examiner, method, self.policy, only=kept)
 
     def judged(self, findings: Sequence[Finding], track: str) -> tuple[Verdict, tuple[str, ...]]:
         """The verdict, and the channels on which something spoke against the declared track."""

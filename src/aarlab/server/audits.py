@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aarlab.audits.base import LEVELS, Level
+from aarlab.audits.examination import examined
 from aarlab.audits.reader import Reader, with_opinion
 from aarlab.audits.run import Examiner, Method, Tell
 from aarlab.errors import InputError, MethodError, NotAllowed, UnknownName
@@ -135,7 +136,7 @@ def examine(lab: Lab, evaluation: Evaluation, executor: Executor, tell: Tell = l
     )
     source = lab.source(submission.bundle_hash)
     try:
-        found = examiner.examine(Method(source, submission.claimed_pgr), level)
+        found = examined(examiner, Method(source, submission.claimed_pgr), lab.policy, level)
     except MethodError as error:
         return Examined(cpu_seconds=metered.cpu_seconds, trouble=error.reason, events=added(metered.events))
     if lab.settings.audit.reader:
