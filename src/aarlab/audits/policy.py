@@ -102,7 +102,7 @@ MEANS: dict[str, tuple[str, str]] = {
     "source": ("", "tells right from wrong by who wrote an item"),
     "memory": ("", "is better on the items that answered than on others of the same task"),
     "rename": ("", "changes its answers when items are reworded"),
-    "basis": ("", "knows features by their number: it brings weights for them"),
+    "basis": ("", "depends on how the features are written down: it brings weights for them"),
     "texts": ("", "reads the texts itself"),
     "own knowledge": ("keeps its skill when teacher and untrained opinion are destroyed: it brings its own", ""),
     "execution": ("", "tried what a method may not do"),
