@@ -81,12 +81,21 @@ def test_a_rejected_finalist_is_replaced(tmp_path: Path, monkeypatch: pytest.Mon
         assert lab.verify()
 
 
+def test_copies_of_one_method_take_one_slot(tmp_path: Path) -> None:
+    """Of submissions that got the very same items right under every seed only the first is a candidate."""
+    with ToyLab(tmp_path / "lab", settings(3, audited=False)) as lab:
+        first = lab.score(toy.LEARNER)["id"]
+        lab.score(toy.variant("'the same again'"))
+        other = lab.score(toy.SHARPER.format(margin=0.3), who="r2")["id"]
+        assert sorted(lab.reach("record")["finalists"]) == sorted([first, other])
+
+
 def test_no_more_than_twice_the_finalists_are_audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody ranks, the search for finalists ends; the record then measures the baselines alone."""
     barring(monkeypatch)
     with ToyLab(tmp_path / "lab", settings(1), pack(tmp_path)) as lab:
         for i in range(4):
-            lab.score(toy.variant(i), f"r{i % 3 + 1}")
+            lab.score(toy.SHARPER.format(margin=0.03 * i), f"r{i % 3 + 1}")
         run = lab.reach("done")
         assert run["progress"]["audit"]["total"] == 2
         assert (run["finalists"], run["winner"]) == ([], None)
