@@ -3,8 +3,8 @@
     python -m aarlab.redteam.calibration --out docs          # about an hour on two cores; killed, it goes on
 
 Every method of the library, on the track its file declares, is audited in `--worlds` worlds (`worlds.py`) of each
-problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them.
-Limits were set while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on
+problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them
+(as `ccs-evolution`, which takes ten times as long as others). Limits were set while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on
 record tasks; what a hack keeps on them is measured for the table alone.
 """
 
@@ -45,11 +45,10 @@ NOT_JUDGED = (*SHOWN_ONLY, "new-task", "execution-trace")
 """Audits that bar nobody, or that need a sandbox: left out here to save an hour."""
 
 
-HACKED_WORLDS = 10
-"""So many worlds are enough for hacks: what matters of them is far from every limit."""
+FEWER_WORLDS = 10
+"""Worlds of hacks, and of the one method that would take a quarter of all the time."""
 
 SLOW = "ccs-evolution"
-"""It takes a quarter of the time of all."""
 
 STATIC = ("payload", "code-reading")
 
@@ -65,18 +64,15 @@ class Job:
 
 
 def jobs(problems: list[str], worlds: int, only: list[str]) -> Iterator[Job]:
-    """Every method and every hack that a problem admits, world by world; of later worlds the slow method comes last."""
-    later: list[Job] = []
+    """Every method and every hack that a problem admits, world by world."""
     for number in range(worlds):
         for problem in problems:
             known = [("honest", n) for n in methods.names()]
-            known += [("hack", k.name) for k in hacks.kinds(tasks(problem)["feedback"]) if number < HACKED_WORLDS]
-            for job in (Job(problem, kind, name, number) for kind, name in known if not only or name in only):
-                if number >= HACKED_WORLDS // 2 and (job.name == SLOW or job.kind == "hack"):
-                    later.append(job)
-                else:
-                    yield job
-    yield from sorted(later, key=lambda job: job.name == SLOW)
+            known += [("hack", k.name) for k in hacks.kinds(tasks(problem)["feedback"])]
+            for kind, name in known:
+                wanted = not only or name in only
+                if wanted and (number < FEWER_WORLDS or (kind == "honest" and name != SLOW)):
+                    yield Job(problem, kind, name, number)
 
 
 @lru_cache(maxsize=4)
