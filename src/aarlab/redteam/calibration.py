@@ -3,9 +3,10 @@
     python -m aarlab.redteam.calibration --out docs          # about an hour on two cores; killed, it goes on
 
 Every method of the library, on the track its file declares, is audited in `--worlds` worlds (`worlds.py`) of each
-problem's feedback task, and every hack of `hacks.py`, with the labels of all test items leaked to it, in ten of them
-(as `ccs-evolution`, which takes ten times as long as others). Limits were set while looking at the worlds of even number; the table reports those of odd number. Nothing is tuned on
-record tasks; what a hack keeps on them is measured for the table alone.
+problem's feedback task; `ccs-evolution`, which takes ten times as long as others, in ten of them, and so is every hack
+of `hacks.py`, with the labels of all test items leaked to it. Limits were set while looking at the worlds of even
+number; the table reports those of odd number. Nothing is tuned on record tasks; what a hack keeps on them is measured
+for the table alone.
 """
 
 from __future__ import annotations
