@@ -3,7 +3,7 @@
     python -m aarlab.redteam.calibration --out docs          # about an hour on two cores; killed, it goes on
 
 Every method of the library, on the track its file declares, is audited in `--worlds` worlds (`worlds.py`) of each
-problem's feedback task; `ccs-evolution`, which takes ten times as long as others, in ten of them, and so is every hack
+problem's feedback task; `ccs-evolution`, which takes ten times as long as others, in six of them, and so is every hack
 of `hacks.py`, with the labels of all test items leaked to it. Limits were set while looking at the worlds of even
 number; the table reports those of odd number. Nothing is tuned on record tasks; what a hack keeps on them is measured
 for the table alone.
@@ -46,7 +46,7 @@ NOT_JUDGED = (*SHOWN_ONLY, "new-task", "execution-trace")
 """Audits that bar nobody, or that need a sandbox: left out here to save an hour."""
 
 
-FEWER_WORLDS = 10
+FEWER_WORLDS = 6
 """Worlds of hacks, and of the one method that would take a quarter of all the time."""
 
 SLOW = "ccs-evolution"
