@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 from aarlab.errors import PackError, UnknownName
 from aarlab.problems.audit_task import AuditTask
 from aarlab.records import Estimate
+from aarlab.redteam.hacks import lacking
 
 Ending = Literal["refused", "counted", "flagged", "no gain", "residual"]
 """`refused`: at the door, or by the sandbox. `counted`: answered, charged and bounded. `flagged`: an audit fired and
@@ -137,17 +138,7 @@ class Attack:
 
     def missing(self, task: AuditTask) -> str:
         """Why the attack cannot be made on a problem, by its feedback task; empty where it can."""
-        has = {
-            "answers": task.inputs.answers is not None,
-            "texts": task.inputs.texts is not None,
-            "sources": task.sources is not None,
-            "code": task.problem == "w2s-code",
-            "sums": task.problem == "w2s-math",
-            "runnable": task.problem in ("w2s-code", "w2s-math"),
-        }
-        words = {"sums": "worked sums", "runnable": "texts that can be computed"}
-        gone = [words.get(need, need) for need in self.needs if not has[need]]
-        return f"{task.problem} has no {' and no '.join(gone)}" if gone else ""
+        return lacking(task, self.needs)
 
 
 @dataclass(frozen=True)

@@ -52,18 +52,25 @@ class Kind:
 
     name: str
     make: Callable[[Leak], Hack]
-    needs: tuple[str, ...] = ()  # "answers", "texts", "sources", "code"
+    needs: tuple[str, ...] = ()  # see `lacking`
 
     def missing(self, task: AuditTask) -> str:
-        has = {
-            "answers": task.inputs.answers is not None,
-            "texts": task.inputs.texts is not None,
-            "sources": task.sources is not None,
-            "code": task.problem == "w2s-code",
-            "sums": task.problem == "w2s-math",
-        }
-        gone = [need for need in self.needs if not has[need]]
-        return f"{task.problem} has no {' and no '.join(gone)}" if gone else ""
+        return lacking(task, self.needs)
+
+
+def lacking(task: AuditTask, needs: tuple[str, ...]) -> str:
+    """Why something that needs this cannot be made for a task; empty where it can."""
+    has = {
+        "answers": task.inputs.answers is not None,
+        "texts": task.inputs.texts is not None,
+        "sources": task.sources is not None,
+        "code": task.problem == "w2s-code",
+        "sums": task.problem == "w2s-math",
+        "runnable": task.problem in ("w2s-code", "w2s-math"),
+    }
+    words = {"sums": "worked sums", "runnable": "texts that can be computed"}
+    gone = [words.get(need, need) for need in needs if not has[need]]
+    return f"{task.problem} has no {' and no '.join(gone)}" if gone else ""
 
 
 VANILLA = '''
