@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aarlab.records import Estimate
 from aarlab.redteam.attack import Notes, Outcome
 from aarlab.redteam.ground import Ground
 from aarlab.redteam.measure import HONEST, Operator
@@ -52,27 +53,37 @@ def attack(ground: Ground) -> Outcome:
     notes, operator = Notes(), ground.operator
     card = ground.problem.of_role("feedback")[0]
     start = Ladder.from_card(card, ground.settings().scoring.step)
-    best, exact = _evolved(operator, start, ground.rng, told=False), _evolved(operator, start, ground.rng, told=True)
-    source = SOURCE.format(weights=[round(float(w), 3) for w in best], turn=TURN)
-    free = operator.gains(SOURCE.format(weights=[round(float(w), 3) for w in exact], turn=TURN))
-    assert free.vault is not None
-    assert free.record is not None
-    told = f"{ANSWERS} exact answers: same-task vault {free.vault.mean:+.2f}, record {free.record.mean:+.2f}"
-    notes.expect(free.vault.mean > free.record.mean, told)
+    best = _evolved(operator, start, ground.rng, told=False)
+    source = SOURCE.format(weights=[round(float(w), 3) for w in best], turn=TURNS[0])
+    free = [_told_exactly(ground, start, turn) for turn in TURNS]
+    vault, record = (float(np.mean([g.mean for g in gains])) for gains in zip(*free, strict=True))
+    told = f"{EXACT} exact answers, mean of {len(TURNS)}: same-task vault {vault:+.2f}, record {record:+.2f}"
+    notes.expect(vault > record, told)
     bits = released_bits(ANSWERS, start.rungs)
     notes.held.append(f"{ANSWERS} Ladder answers carry at most {bits:.0f} bits")
     out = ground.hack(source, f"{WIDTH} numbers bred on {ANSWERS} Ladder answers")
     return out.joined(notes.outcome("", "counted"))
 
 
-TURN = 11
+EXACT = 450
+TURNS = (11, 12, 13)
+"""Draws of the directions that are tuned: one attack with exact answers is luck."""
 
 
-def _evolved(operator: Operator, ladder: Ladder, rng: np.random.Generator, told: bool) -> Floats:
+def _told_exactly(ground: Ground, ladder: Ladder, turn: int) -> tuple[Estimate, Estimate]:
+    """What the same tuning gains on the same-task vault and on the record where every answer is exact."""
+    weights = _evolved(ground.operator, ladder, ground.rng, told=True, turn=turn)
+    found = ground.operator.gains(SOURCE.format(weights=[round(float(w), 3) for w in weights], turn=turn))
+    assert found.vault is not None
+    assert found.record is not None
+    return found.vault, found.record
+
+
+def _evolved(operator: Operator, ladder: Ladder, rng: np.random.Generator, told: bool, turn: int = TURNS[0]) -> Floats:
     """The best weights that answers led to: exact ones, or the Ladder's. Scores are computed as the method would."""
-    x, odds, labels = _world(operator)
+    x, odds, labels = _world(operator, turn)
     best, score, step = np.zeros(WIDTH), -1.0, 0.1
-    for number in range(ANSWERS):
+    for number in range(EXACT if told else ANSWERS):
         child = best + step * rng.normal(size=WIDTH) * (number > 0)
         accuracy = float(((odds + x @ child > 0) == labels).mean())
         answer, ladder = ladder.answer(accuracy)
@@ -84,7 +95,7 @@ def _evolved(operator: Operator, ladder: Ladder, rng: np.random.Generator, told:
     return best.astype(np.float32)
 
 
-def _world(operator: Operator) -> tuple[Floats, Floats, np.ndarray]:
+def _world(operator: Operator, turn: int) -> tuple[Floats, Floats, np.ndarray]:
     """What the method's file computes, on the feedback test items: views, the honest log-odds, the truth."""
     test = operator.tests["feedback"][0]
     draw, task = test.draws[0], test.task
@@ -95,6 +106,6 @@ def _world(operator: Operator) -> tuple[Floats, Floats, np.ndarray]:
         return np.concatenate([task.inputs.features(rows, name) for name in task.inputs.student.layers], axis=1)
 
     known = read(draw.train)
-    side = np.random.default_rng(TURN).normal(size=(known.shape[1], WIDTH))
+    side = np.random.default_rng(turn).normal(size=(known.shape[1], WIDTH))
     x = ((read(draw.test) - known.mean(0)) / (known.std(0) + 1e-6)) @ side / known.shape[1] ** 0.5
     return x, odds / odds.std(), task.labels[draw.test] > 0
