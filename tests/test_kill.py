@@ -20,14 +20,14 @@ import pytest
 import toy
 from aarlab.fleet import usage
 from aarlab.server.creation import create_lab
-from aarlab.settings import Budget, Scoring
+from aarlab.settings import Audit, Budget, Scoring
 from aarlab.store import Store
 from aarlab.vault.verify import verify
 
 MOMENTS = {"early": (0.5, 2.5), "middle": (4.0, 9.0), "late": (11.0, 14.0)}
 ANSWERS = 9
 FINAL = {"scored", "failed", "timed_out", "refused"}
-LIMIT = 120
+LIMIT = 240
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def lab(tmp_path, monkeypatch):
         researchers=3,
         budget=Budget(minutes=0.2, answers=ANSWERS),
         scoring=Scoring(seeds=2, record_seeds=2, finalists=3, timeout=10.0),
+        audit=Audit(level="quick"),  # what is drilled is death, not thoroughness
     )
     create_lab(tmp_path / "lab", settings, [toy.make_pack(tmp_path / "pack")])
     return tmp_path / "lab"
