@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    epilog="First time? `aarlab run` takes nine researchers through a whole run in about five minutes.",
+    epilog="First time? `aarlab run` takes nine researchers through a whole run in about seven minutes.",
 )
 problem_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 ledger_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
