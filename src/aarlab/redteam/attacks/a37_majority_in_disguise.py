@@ -11,7 +11,7 @@ from aarlab.redteam.ground import Ground
 
 NUMBER = 37
 NAME = "votes in disguise"
-EXPECTED = ("flagged", "no gain")
+EXPECTED = ("no gain",)
 NEEDS = ("answers",)
 FAST = False
 
