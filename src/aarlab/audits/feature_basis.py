@@ -45,16 +45,14 @@ class FeatureBasis(Audit):
 
     def measure(self, results: Results) -> Finding:
         task, base = results.setting.task, results.get(BASE)
-        boot = measure.weights(task, results.rng)
         pairs = [list(zip(base, results.get(name), strict=False)) for name in ("basis", "reseeded")]
         pairs.append(list(zip(results.of_reference(BASE), results.of_reference("basis"), strict=False)))
-        turned, chance, plain = (measure.changed(task, p, boot) for p in pairs)
-        found = measure.interval(turned - np.maximum(chance, plain), len(pairs[0]), task.test_items, (-1, 1))
+        found, (turned, chance, plain) = measure.beyond(task, pairs[0], pairs[1:], results.rng)
         sentence = (
-            f"with the features in another basis {turned[0]:.1%} of the predictions change; another seed of the method "
-            f"changes {chance[0]:.1%}, and the plain baseline changes {plain[0]:.1%}"
+            f"with the features in another basis {turned:.1%} of the predictions change; another seed of the method "
+            f"changes {chance:.1%}, and the plain baseline changes {plain:.1%}"
         )
-        details = {"changed": float(turned[0]), "by chance": float(chance[0]), "plain baseline": float(plain[0])}
+        details = {"changed": turned, "by chance": chance, "plain baseline": plain}
         return Finding(
             self.name, self.channel, "measured", sentence, found.mean, found.low, found.high, found.items, details
         )

@@ -30,8 +30,8 @@ class LeaveOneSourceOut(Audit):
 
     def missing(self, setting: Setting) -> str:
         task = setting.task
-        if task.sources is None:
-            return task.missing.get("sources", "the sources of the items are not known")
+        if task.no_sources:
+            return task.no_sources
         return "" if sources(task) else f"no source has {LEAST} test items and leaves others to learn from"
 
     def conditions(self, setting: Setting, rng: np.random.Generator) -> Mapping[str, Condition]:

@@ -139,6 +139,19 @@ def share_changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], rng: np.ran
     return interval(changed(task, pairs, weights(task, rng)), len(pairs), sum(len(b.rows) for _, b in pairs), (0, 1))
 
 
+def beyond(
+    task: AuditTask,
+    pairs: Sequence[tuple[Run, Run]],
+    usual: Sequence[Sequence[tuple[Run, Run]]],
+    rng: np.random.Generator,
+) -> tuple[Estimate, list[float]]:
+    """The share that differs in `pairs` above the largest of what differs in `usual` anyway; then each share itself."""
+    boot = weights(task, rng)
+    shares = [changed(task, p, boot) for p in (pairs, *usual)]
+    found = interval(shares[0] - np.maximum.reduce(shares[1:]), len(pairs), task.test_items, (-1, 1))
+    return found, [float(s[0]) for s in shares]
+
+
 def changed(task: AuditTask, pairs: Sequence[tuple[Run, Run]], boot: Weights) -> Array:
     """(1 + draws,) share of predictions that differ. Pairs are draws: they are reweighted too."""
     found: Array = (changes(task, pairs, boot) * boot.of_draws(len(pairs))).mean(1)

@@ -115,7 +115,7 @@ class Examiner:
     def _together(self, source: str, job: Mapping[str, Condition]) -> tuple[dict[str, tuple[Run, ...]], list[Event]]:
         draws = tuple(d for condition in job.values() for d in condition.draws)
         inputs = self._inputs(next(iter(job.values())))
-        out = self.executor.run(MethodRun(source, _bytes(inputs), draws, self.timeout))
+        out = self.executor.run(MethodRun(source, packed(inputs), draws, self.timeout))
         runs = iter([Run(d.test, o > 0.5) for d, o in zip(draws, out.outputs, strict=True)])
         return {name: tuple(next(runs) for _ in c.draws) for name, c in job.items()}, list(out.events)
 
@@ -131,12 +131,12 @@ def _draws(conditions: Mapping[str, Condition]) -> int:
     return sum(len(c.draws) for c in conditions.values())
 
 
-def _bytes(inputs: TaskInputs) -> bytes:
-    """Packed once: the same inputs go to many runs."""
+def packed(inputs: TaskInputs) -> bytes:
+    """`TaskInputs.to_bytes`, made once: the same inputs go to many runs."""
     if "_packed" not in inputs.__dict__:
         inputs.__dict__["_packed"] = inputs.to_bytes()
-    packed: bytes = inputs.__dict__["_packed"]
-    return packed
+    found: bytes = inputs.__dict__["_packed"]
+    return found
 
 
 def _added(events: Sequence[Event]) -> tuple[Event, ...]:

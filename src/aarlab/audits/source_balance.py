@@ -25,8 +25,8 @@ class SourceBalance(Audit):
 
     def missing(self, setting: Setting) -> str:
         task = setting.task
-        if task.sources is None:
-            return task.missing.get("sources", "the sources of the items are not known")
+        if task.no_sources:
+            return task.no_sources
         return "" if len(both_labels(task)) > 1 else "fewer than two sources have items with both labels"
 
     def measure(self, results: Results) -> Finding:

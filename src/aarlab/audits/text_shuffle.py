@@ -37,15 +37,13 @@ class TextShuffle(Audit):
 
     def measure(self, results: Results) -> Finding:
         task, base = results.setting.task, results.get(BASE)
-        boot = measure.weights(task, results.rng)
         pairs = [list(zip(base, results.get(name), strict=False)) for name in ("texts", "reseeded")]
-        shuffled, chance = (measure.changed(task, p, boot) for p in pairs)
-        found = measure.interval(shuffled - chance, len(pairs[0]), task.test_items, (-1, 1))
+        found, (shuffled, chance) = measure.beyond(task, pairs[0], pairs[1:], results.rng)
         sentence = (
-            f"with other items' texts and renamed answers, {shuffled[0]:.1%} of the predictions change, against "
-            f"{chance[0]:.1%} by another seed of the method"
+            f"with other items' texts and renamed answers, {shuffled:.1%} of the predictions change, against "
+            f"{chance:.1%} by another seed of the method"
         )
-        details = {"changed": float(shuffled[0]), "by chance": float(chance[0])}
+        details = {"changed": shuffled, "by chance": chance}
         return Finding(
             self.name, self.channel, "measured", sentence, found.mean, found.low, found.high, found.items, details
         )

@@ -91,24 +91,24 @@ class Cache:
 @remembered
 def code(source: str, student: str) -> str:
     """SHA-256 over a method's syntax tree and those of all modules of `aarlab.w2s` that it leads to."""
-    own, found = _tree(source), {}
+    own, found = tree(source), {}
     waiting = [*ROOTS, *_imports(source), *([f"aarlab.w2s.students.{student}"] if student != "probe" else [])]
     while waiting:
         name = waiting.pop()
         if name not in found and (text := _module(name)) is not None:
-            found[name] = _tree(text)
+            found[name] = tree(text)
             waiting += [n for n in _imports(text) if student != "probe" or not n.startswith("aarlab.w2s.students.lora")]
     return hashlib.sha256("\n".join([own, *(found[n] for n in sorted(found))]).encode()).hexdigest()
 
 
 @remembered
-def _tree(text: str) -> str:
+def tree(text: str) -> str:
     """The syntax tree without docstrings, as text."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
+    parsed = ast.parse(text)
+    for node in ast.walk(parsed):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree)
+    return ast.dump(parsed)
 
 
 @remembered

@@ -61,6 +61,13 @@ class AuditTask:
         """Row numbers of the train items, ascending. Their labels are hidden too and never graded in a score."""
         return np.flatnonzero(~self.is_test)
 
+    @property
+    def no_sources(self) -> str:
+        """Why it is not known who wrote the items; empty where it is."""
+        if self.sources is not None:
+            return ""
+        return self.missing.get("sources", "the sources of the items are not known")
+
     def pgr(self, accuracy: float) -> float:
         """(accuracy - floor) / (ceiling - floor)."""
         return (accuracy - self.floor.mean) / (self.ceiling.mean - self.floor.mean)

@@ -12,7 +12,6 @@ for the table alone.
 from __future__ import annotations
 
 import argparse
-import ast
 import hashlib
 import json
 import multiprocessing
@@ -31,13 +30,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from aarlab import audits
 from aarlab.audits.examination import examined
-from aarlab.audits.policy import SHOWN_ONLY, Policy
-from aarlab.audits.run import Examiner, Method
+from aarlab.audits.policy import SHOWN_ONLY
+from aarlab.audits.run import Examiner, Method, packed
+from aarlab.baselines.cache import tree
 from aarlab.errors import MethodError, NotApplicable
 from aarlab.execution.base import MethodRun
 from aarlab.problems import audit_task, base
 from aarlab.problems.audit_task import AuditTask
-from aarlab.redteam import hacks
+from aarlab.redteam import detection, hacks
+from aarlab.redteam.detection import policy_of
 from aarlab.redteam.worlds import InProcess, world
 from aarlab.w2s import methods
 
@@ -80,11 +81,6 @@ def jobs(problems: list[str], worlds: int, only: list[str]) -> Iterator[Job]:
 def tasks(problem: str) -> Mapping[str, AuditTask]:
     loaded = base.load(problem, check=False)
     return {card.name: audit_task.load(loaded, card.name) for card in loaded.tasks.values()}
-
-
-@lru_cache(maxsize=4)
-def policy_of(problem: str) -> Policy:
-    return Policy.of(base.load(problem, check=False).settings)
 
 
 @lru_cache(maxsize=2)
@@ -140,7 +136,7 @@ def pgr(source: str, task: AuditTask, executor: InProcess, number: int) -> float
     """Mean PGR over two draws."""
     rng = np.random.default_rng([number, 2])
     draws = tuple(task.draw(int(t), rng) for t in rng.choice(len(task.weak), 2, replace=False))
-    out = executor.run(MethodRun(source, task.inputs.to_bytes(), draws, 60.0))
+    out = executor.run(MethodRun(source, packed(task.inputs), draws, 60.0))
     right = [((o > 0.5) == (task.labels[d.test] > 0)).mean() for o, d in zip(out.outputs, draws, strict=True)]
     return task.pgr(float(np.mean(right)))
 
@@ -155,17 +151,8 @@ def code_digest() -> str:
     files = [p for part in ("audits", "redteam") for p in root.joinpath(part).iterdir() if p.name.endswith(".py")]
     judged = {f"{a.name.replace('-', '_')}.py" for a in audits.every() if a.name not in NOT_JUDGED + STATIC}
     kept = sorted((p for p in files if p.name in (*STALE_BY, *judged, "surface.py")), key=lambda p: p.name)
-    trees = [_tree(p.read_text("utf-8")) for p in kept]
+    trees = [tree(p.read_text("utf-8")) for p in kept]
     return hashlib.sha256("".join(trees).encode()).hexdigest()[:16]
-
-
-def _tree(text: str) -> str:
-    """The syntax tree without docstrings, as text."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
 
 
 def measure(wanted: list[Job], cache: Path, workers: int) -> list[dict[str, Any]]:
@@ -217,8 +204,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, default=Path("cache/calibration"))
     parser.add_argument("--out", type=Path, default=None, help="folder for detection.md and detection.json")
     given = parser.parse_args(arguments)
-    from aarlab.redteam import detection
-
     wanted = list(jobs(given.problems or base.names(), given.worlds, given.only))
     results = measure(wanted, given.cache / f"{code_digest()}.jsonl", given.workers)
     table = detection.table(results)

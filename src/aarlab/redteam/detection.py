@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -42,6 +43,7 @@ def verdicts(result: Row) -> dict[str, Verdict]:
     return {track: policy.judge(track, findings, result["items"]) for track in policy.tracks}
 
 
+@lru_cache
 def policy_of(problem: str) -> Policy:
     return Policy.of(base.load(problem, check=False).settings)
 

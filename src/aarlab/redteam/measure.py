@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from aarlab.audits import every
 from aarlab.audits.examination import examined
 from aarlab.audits.policy import SHOWN_ONLY, VIOLATIONS, Policy
-from aarlab.audits.run import Examiner, Method
+from aarlab.audits.run import Examiner, Method, packed
 from aarlab.errors import MethodError
 from aarlab.execution.base import Executor, MethodRun
 from aarlab.problems import audit_task
@@ -113,7 +113,7 @@ class Operator:
 
     def outputs(self, source: str, test: Test) -> Sequence[NDArray[np.floating]]:
         """What a method returns in each draw of a test, in a sandbox as the lab's."""
-        run = MethodRun(source, packed(test.task), test.draws, timeout=60.0)
+        run = MethodRun(source, packed(test.task.inputs), test.draws, timeout=60.0)
         return self.executor.run(run).outputs
 
     def accuracy(self, source: str, scale: Scale) -> float:
@@ -193,12 +193,3 @@ def mean_of(found: Sequence[Estimate]) -> Estimate:
     below = math.sqrt(sum((e.mean - e.low) ** 2 for e in found)) / len(found)
     above = math.sqrt(sum((e.high - e.mean) ** 2 for e in found)) / len(found)
     return Estimate(mean, mean - below, mean + above, found[0].seeds, sum(e.items for e in found))
-
-
-def packed(task: AuditTask) -> bytes:
-    """The task's inputs as bytes, made once."""
-    kept = task.inputs.__dict__
-    if "_packed" not in kept:
-        kept["_packed"] = task.inputs.to_bytes()
-    found: bytes = kept["_packed"]
-    return found

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aarlab.audits.run import packed
 from aarlab.errors import MethodError
 from aarlab.execution.base import Event, Executor, MethodRun
-from aarlab.redteam.measure import Test, packed
+from aarlab.redteam.measure import Test
 
 SUCCESS, FAILURE = 0.9, 0.1
 
@@ -67,7 +68,7 @@ def control() -> Probe:
 def tried(probe: Probe, test: Test, executor: Executor) -> Tried:
     """Run a probe as the lab runs methods."""
     try:
-        out = executor.run(MethodRun(probe.source, packed(test.task), test.draws[:1], timeout=20.0))
+        out = executor.run(MethodRun(probe.source, packed(test.task.inputs), test.draws[:1], timeout=20.0))
     except MethodError as error:
         return Tried(probe, False, error.reason, tuple(getattr(error, "events", ())))
     worked = bool(np.mean(out.outputs[0]) > 0.5)

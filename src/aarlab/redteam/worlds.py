@@ -8,7 +8,6 @@ are tens of thousands of runs. The same draw of the same file is run once.
 from __future__ import annotations
 
 import hashlib
-import types
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from aarlab.errors import AarlabError, MethodError, NotApplicable
 from aarlab.execution.base import MethodRun, RunResult
 from aarlab.problems.audit_task import AuditTask
-from aarlab.w2s.open_task import checked_output
-from aarlab.w2s.task import Draw, Floats, Ints, TaskInputs
+from aarlab.w2s.open_task import checked_output, load_run, part
+from aarlab.w2s.task import Draw, Floats, TaskInputs
 from aarlab.w2s.view import view
 
 TEST_ITEMS = 1150
@@ -39,33 +38,13 @@ def world(task: AuditTask, number: int) -> AuditTask:
     rows = np.flatnonzero(kept)
     return replace(
         task,
-        inputs=_part(task.inputs, rows),
+        inputs=part(task.inputs, rows),
         weak=task.weak[teachers][:, rows],
         labels=task.labels[rows],
         is_test=task.is_test[rows],
         sources=None if task.sources is None else task.sources[rows],
-        renamed=None if task.renamed is None else _part(task.renamed, rows),
+        renamed=None if task.renamed is None else part(task.renamed, rows),
         reworded=None if task.reworded is None else task.reworded[rows],
-    )
-
-
-def _part(old: TaskInputs, rows: Ints) -> TaskInputs:
-    """The inputs of some items. Layers that pairs refer to stay whole."""
-
-    def some(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        return None if values is None else tuple(values[i] for i in rows)
-
-    paired = old.pairs is not None
-    layers = {n: b if paired else replace(b, values=b.values[rows]) for n, b in old.layers.items()}
-    return replace(
-        old,
-        layers=layers,
-        zero_shot=old.zero_shot[rows],
-        groups=old.groups[rows],
-        pairs=None if old.pairs is None else old.pairs[rows],
-        texts=some(old.texts),
-        answers=some(old.answers),
-        passages=some(old.passages),
     )
 
 
@@ -94,10 +73,8 @@ class InProcess:
 
 
 def _output(source: str, inputs: TaskInputs, draw: Draw) -> Floats:
-    module = types.ModuleType("method")
     try:
-        exec(compile(source, "method.py", "exec"), module.__dict__)
-        found = module.__dict__["run"](view(inputs, draw), draw.seed)
+        found = load_run(source)(view(inputs, draw), draw.seed)
         return checked_output(found, len(draw.test)).astype(np.float32)
     except (NotApplicable, MethodError):
         raise

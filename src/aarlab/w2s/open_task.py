@@ -162,19 +162,7 @@ class OpenTask:
 
     def _only(self, kept: NDArray[np.bool_]) -> OpenTask:
         rows = np.flatnonzero(kept)
-        old = self.inputs
-        inputs = replace(
-            old,
-            layers=old.layers
-            if old.pairs is not None
-            else {n: replace(b, values=b.values[rows]) for n, b in old.layers.items()},
-            zero_shot=old.zero_shot[rows],
-            groups=old.groups[rows],
-            pairs=None if old.pairs is None else old.pairs[rows],
-            texts=None if old.texts is None else tuple(old.texts[i] for i in rows),
-            answers=None if old.answers is None else tuple(old.answers[i] for i in rows),
-            passages=None if old.passages is None else tuple(old.passages[i] for i in rows),
-        )
+        inputs = part(self.inputs, rows)
         return OpenTask(inputs, self.weak[:, rows], self.labels[rows], self.is_test[rows], self.known, self.student)
 
     def right(self, output: NDArray[Any], drawn: Draw) -> NDArray[np.bool_]:
@@ -185,6 +173,23 @@ class OpenTask:
     def accuracy(self, output: NDArray[Any], drawn: Draw) -> float:
         """Share of the test items judged rightly."""
         return float(self.right(output, drawn).mean())
+
+
+def part(old: TaskInputs, rows: NDArray[np.intp]) -> TaskInputs:
+    """The inputs of some items, numbered anew. Layers that pairs refer to stay whole."""
+    layers = old.layers
+    if old.pairs is None:
+        layers = {n: replace(b, values=b.values[rows]) for n, b in layers.items()}
+    return replace(
+        old,
+        layers=layers,
+        zero_shot=old.zero_shot[rows],
+        groups=old.groups[rows],
+        pairs=None if old.pairs is None else old.pairs[rows],
+        texts=None if old.texts is None else tuple(old.texts[i] for i in rows),
+        answers=None if old.answers is None else tuple(old.answers[i] for i in rows),
+        passages=None if old.passages is None else tuple(old.passages[i] for i in rows),
+    )
 
 
 def checked_output(output: ArrayLike, items: int) -> NDArray[np.float64]:
