@@ -24,7 +24,7 @@ def test_every_setting_is_documented_with_its_default():
     assert set(shown["researchers"][0]) == {f.name for f in fields(ResearcherSpec)}
     shown["researchers"] = []
     assert parse(shown, "docs/lab.md") == Settings()
-    for section in ("budget", "scoring", "audit", "isolation", "prices"):
+    for section in ("budget", "scoring", "audit", "isolation", "llm", "prices"):
         assert set(shown[section]) == set(asdict(Settings())[section])
 
 

@@ -15,8 +15,8 @@ ONLY_IN = {
     "sqlalchemy": ("store/",),
     "sqlite3": ("store/",),
     "fastapi": ("server/",),
-    "starlette": ("server/",),
-    "uvicorn": ("server/",),
+    "starlette": ("server/", "testing/"),
+    "uvicorn": ("server/", "testing/", "llm/mcp_server.py"),
     "httpx": ("client.py",),
     "torch": ("w2s/features.py", "w2s/students/lora/"),
     "transformers": ("w2s/features.py", "w2s/students/lora/"),
@@ -25,6 +25,11 @@ ONLY_IN = {
     "optuna": ("researchers/",),
     "altair": ("reports/",),
     "typer": ("cli.py",),
+    "inspect_ai": ("llm/",),
+    "inspect_swe": ("llm/",),
+    "inspect_scout": ("llm/scan/",),
+    "genai_prices": ("llm/",),
+    "mcp": ("llm/",),
 }
 
 MAY_IMPORT = {
@@ -38,8 +43,10 @@ MAY_IMPORT = {
     "execution": {"sandbox", "w2s", "errors", "records"},
     "problems": {"w2s", "statistics", "records", "errors"},
     "store": {"records", "errors"},
+    "testing": {"errors"},
     "audits": {"execution", "problems", "w2s", "statistics", "records", "errors"},
-    "studies": {"vault", "problems", "reports", "w2s", "statistics", "records", "errors"},
+    "ideas": {"audits", "w2s", "records", "errors"},
+    "studies": {"vault", "problems", "ideas", "reports", "w2s", "statistics", "records", "errors"},
     "baselines": {"problems", "reports", "w2s", "statistics", "records", "errors"},
     "vault": {"audits", "problems", "execution", "store", "w2s", "statistics", "records", "errors", "settings"},
 }
@@ -86,6 +93,17 @@ def test_imports_flow_one_way(where):
     for path in files:
         found = {part(n) for n in imports(path) if n.startswith("aarlab.")} - {where}
         assert found <= MAY_IMPORT[where], f"{path.relative_to(PACKAGE)} imports {found - MAY_IMPORT[where]}"
+
+
+def test_the_lab_runs_without_language_models():
+    """Only the fleet and the command line know of `llm`, inside functions, so that its extra can be left out."""
+    for path in FILES:
+        inside = path.relative_to(PACKAGE).as_posix()
+        if not inside.startswith("llm/") and any(n.startswith("aarlab.llm") for n in imports(path)):
+            assert inside.startswith(("fleet/", "cli.py")), inside
+            top = {a.name for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import) for a in n.names}
+            top |= {n.module for n in ast.parse(path.read_text()).body if isinstance(n, ast.ImportFrom) and n.module}
+            assert not any(name.startswith("aarlab.llm") for name in top), inside
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -28,10 +28,13 @@ def plain(settings: Settings) -> Settings:
 class ToyServer:
     """`with ToyServer(folder) as server:`; `kill` and `start` play a crash and a restart."""
 
-    def __init__(self, folder: Path, settings: Settings | None = None, items: int = 400) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings | None = None, items: int = 400, sandboxed: bool = False
+    ) -> None:
         self.folder = folder
+        chosen = settings or toy.settings()
         pack = toy.make_pack(folder.parent / f"{folder.name}-pack", items=items)
-        self.tokens = create_lab(folder, plain(settings or toy.settings()), [pack])
+        self.tokens = create_lab(folder, chosen if sandboxed else plain(chosen), [pack])
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[LabClient] = []
 

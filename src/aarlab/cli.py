@@ -37,13 +37,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def run(
     problem: Annotated[str, typer.Argument(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
     lab: Annotated[Path | None, typer.Option(help="New lab folder; default: ./labs/PROBLEM-TIME.")] = None,
-    researchers: Annotated[int, typer.Option(help="Search researchers to start.", show_default="9")] = 0,
-    minutes: Annotated[float, typer.Option(help="Wall time of the research phase.", show_default="3.5")] = 0.0,
+    researchers: Annotated[int, typer.Option(help="Researchers to start.", show_default="9")] = 0,
+    llm: Annotated[str, typer.Option(help="Language model, by its Inspect name.", show_default="none: searches")] = "",
+    cli: Annotated[str, typer.Option(help="Program around the model: `claude-code` or `codex`.")] = "",
+    base_url: Annotated[str, typer.Option(help="Of a compatible server.", show_default="the provider's")] = "",
+    prompt: Annotated[str, typer.Option(help="`open` or `prescribed`.", show_default="open")] = "",
+    directions: Annotated[
+        str, typer.Option(help="File of directions for language models.", show_default="nine shipped")
+    ] = "",
+    undirected: Annotated[bool, typer.Option(help="Give every researcher the same start.")] = False,
+    minutes: Annotated[
+        float, typer.Option(help="Wall time of the research phase.", show_default="3.5; with --llm 480")
+    ] = 0.0,
     answers: Annotated[int, typer.Option(help="Ladder answers for the whole fleet.", show_default="45")] = 0,
     seeds: Annotated[int, typer.Option(help="Seeds of a feedback score.", show_default="5")] = 0,
-    dollars: Annotated[float, typer.Option(help="Fleet budget in dollars of CPU time.", show_default="none")] = 0.0,
+    dollars: Annotated[float, typer.Option(help="Fleet budget: models and CPU time.", show_default="none")] = 0.0,
+    researcher_dollars: Annotated[float, typer.Option(help="The same of each one.", show_default="none")] = 0.0,
+    tokens: Annotated[int, typer.Option(help="Tokens for the whole fleet.", show_default="none")] = 0,
     fresh: Annotated[bool, typer.Option(help="Draw new secret items first (needs the [train] extra).")] = False,
-    undirected: Annotated[bool, typer.Option(help="Give every researcher the same start.")] = False,
     isolation: Annotated[
         str,
         typer.Option("--isolation", "--sandbox", help="`bwrap`, `gvisor`, or `process`: isolates nothing, unranked."),
@@ -55,17 +66,20 @@ def run(
 
     Examples:
 
-      aarlab run                                   nine researchers on w2s-math
+      aarlab run                                   nine searches on w2s-math, no key needed
 
       aarlab run w2s-code --minutes 20 --answers 150
+
+      aarlab run --llm anthropic/claude-opus-4-6 --dollars 50     nine language models (needs the [llm] extra)
 
       aarlab run --config my-lab.toml --lab labs/mine
     """
     from aarlab.fleet import launch
 
     settings = launch.settings_for(
-        problem, config, researchers=researchers, minutes=minutes, answers=answers, seeds=seeds, dollars=dollars,
-        fresh=fresh, undirected=undirected, isolation=isolation, port=port,
+        problem, config, researchers=researchers, llm=llm, cli=cli, base_url=base_url, prompt=prompt,
+        directions=directions, undirected=undirected, minutes=minutes, answers=answers, seeds=seeds, dollars=dollars,
+        researcher_dollars=researcher_dollars, tokens=tokens, fresh=fresh, isolation=isolation, port=port,
     )  # fmt: skip
     raise typer.Exit(launch.run(settings, lab))
 
@@ -232,6 +246,73 @@ def sandbox(
     from aarlab.fleet import launch, plan
 
     raise typer.Exit(launch.shell(plan.find(lab), as_, tuple(context.args)))
+
+
+@app.command()
+def prompt(
+    problem: Annotated[str, typer.Argument(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
+    kind: Annotated[str, typer.Option(help="`open` or `prescribed`.")] = "open",
+    direction: Annotated[str, typer.Option(help="In words.", show_default="the first shipped one")] = "",
+) -> None:
+    """Print everything that a language model is told as a researcher.
+
+    Example: aarlab prompt w2s-code --kind prescribed
+    """
+    from aarlab.fleet import models
+
+    typer.echo(models.prompt(kind, problem, direction))
+
+
+@app.command()
+def transcripts(
+    lab: LabArgument = None,
+    port: Annotated[int, typer.Option(help="Loopback port.", show_default="7575")] = 0,
+) -> None:
+    """Open Inspect View on the transcripts of a lab's language models (needs the [llm] extra).
+
+    Example: aarlab transcripts labs/mine --port 8000
+    """
+    from aarlab.fleet import models, plan
+
+    raise typer.Exit(models.transcripts(plan.find(lab), port))
+
+
+@app.command()
+def scan(
+    lab: LabArgument = None,
+    model: Annotated[str, typer.Option(help="Reads the transcripts too.", show_default="llm.reader_model")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Look through a lab's transcripts for signs of reward hacking (needs the [scan] extra).
+
+    Example: aarlab scan labs/mine --model anthropic/claude-opus-4-6
+    """
+    from aarlab.fleet import models, plan
+
+    found = models.scan(plan.find(lab), model)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(models.signs(found))
+
+
+@app.command()
+def mcp(
+    lab: LabArgument = None,
+    researcher: Annotated[str, typer.Option(help="Who the agent is in the lab.", show_default="the first one")] = "",
+    workspace: Annotated[
+        Path | None, typer.Option(help="Folder with its method files.", show_default="its own in the lab")
+    ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of standard input and output.")] = False,
+    port: Annotated[int, typer.Option(help="HTTP: loopback port.", show_default="any free one")] = 0,
+) -> None:
+    """Serve a researcher's tools over MCP, so that an agent of your own joins a live run (needs the [llm] extra).
+
+    Examples: aarlab mcp --researcher me      aarlab mcp labs/mine --researcher me --http --port 8123
+    """
+    from aarlab.fleet import models, plan
+
+    models.mcp(plan.find(lab), researcher, workspace, http, port)
 
 
 @app.command()
@@ -441,6 +522,45 @@ def study_exfiltration(
         _print_json(written.found)
     else:
         typer.echo(f"{page.text(written.found)}\n{written.page}")
+
+
+@study_app.command("directions")
+def study_directions(
+    problem: Annotated[str, typer.Argument(help="A name of `aarlab problems`, or a folder.")] = "w2s-math",
+    repeats: Annotated[int, typer.Option(help="Pairs of runs, with and without directions.")] = 3,
+    researchers: Annotated[int, typer.Option(help="Of each run.")] = 9,
+    llm: Annotated[str, typer.Option(help="Language model, by its Inspect name.", show_default="none: searches")] = "",
+    base_url: Annotated[str, typer.Option(help="Of a compatible server.", show_default="the provider's")] = "",
+    directions: Annotated[str, typer.Option(help="File of directions.", show_default="nine shipped")] = "",
+    minutes: Annotated[float, typer.Option(help="Research of each run.", show_default="as `aarlab run`")] = 0.0,
+    answers: Annotated[int, typer.Option(help="Ladder answers of each run.", show_default="as `aarlab run`")] = 0,
+    seeds: Annotated[int, typer.Option(help="Seeds of a score.", show_default="as `aarlab run`")] = 0,
+    dollars: Annotated[float, typer.Option(help="Budget of each run.", show_default="none")] = 0.0,
+    tokens: Annotated[int, typer.Option(help="Tokens of each run.", show_default="none")] = 0,
+    isolation: Annotated[str, typer.Option(help="`bwrap`, `gvisor` or `process`.", show_default="bwrap")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="One minute a run, few finalists, no audits.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the study.")] = Path("studies/directions"),
+) -> None:
+    """Does a direction for each researcher help? Fleets with and without, on equal budgets: diversity, PGR, cost.
+
+    Stopped and started again with the same flags, it goes on.
+
+    Examples:
+
+      aarlab study directions --quick --repeats 2
+
+      aarlab study directions --llm anthropic/claude-opus-4-6 --dollars 20 --repeats 5
+    """
+    from aarlab.fleet import models
+    from aarlab.studies import directions as study
+
+    if llm:
+        models.needs_extra("inspect_ai", "llm")
+    code = study.run(
+        problem, researchers, repeats, out, llm, base_url, minutes=minutes, answers=answers, seeds=seeds,
+        dollars=dollars, tokens=tokens, directions=directions, isolation=isolation, quick=quick,
+    )  # fmt: skip
+    raise typer.Exit(code)
 
 
 def _task_row(card: Any) -> dict[str, Any]:

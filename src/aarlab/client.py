@@ -7,6 +7,7 @@ print(lab.wait(submission["id"], timeout=120)["answer"])
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
@@ -62,7 +63,7 @@ class LabClient:
         return self._get("/v1/brief")
 
     def budget(self) -> Json:
-        """Answers, bits and submissions left, the fleet's and your own."""
+        """Answers, bits, submissions, dollars, tokens and minutes left, the fleet's and your own."""
         return self._get("/v1/budget")
 
     def leaderboard(self) -> Json:
@@ -114,23 +115,27 @@ class LabClient:
 
     def submit(
         self, name: str, source: str, parent: int | None = None, claimed_pgr: float | None = None,
-        note: str = "", key: str | None = None, track: str = "inductive",
+        note: str = "", key: str | None = None, track: str = "inductive", family: str = "",
     ) -> Json:  # fmt: skip
         """Hand in a method file; returns at once, usually with status `queued`.
 
-        track: which information the method uses, one of the tracks of `brief()`.
+        track: which information the method uses, one of the tracks of `brief()`. family: of which family of ideas it
+        is, one of `aarlab.ideas.families.FAMILIES`; empty to leave that to others.
         """
         body = {
             "name": name, "source": source, "parent": parent, "claimed_pgr": claimed_pgr, "note": note, "track": track,
+            "family": family,
         }  # fmt: skip
         return self._post("/v1/submissions", body, key)
 
     def post(
         self, kind: str, title: str, body: str, parent: int | None = None, submission: int | None = None,
-        key: str | None = None,
+        key: str | None = None, family: str = "",
     ) -> Json:  # fmt: skip
-        """Write to the forum. kind: result, hypothesis, insight or error."""
-        text = {"kind": kind, "title": title, "body": body, "parent": parent, "submission": submission}
+        """Write to the forum. kind: result, hypothesis, insight or error. Raises RateLimited where it is too much."""
+        text = {
+            "kind": kind, "title": title, "body": body, "parent": parent, "submission": submission, "family": family,
+        }  # fmt: skip
         return self._post("/v1/posts", text, key)
 
     def practice(self, predictions: Sequence[int]) -> Json:
@@ -140,6 +145,50 @@ class LabClient:
     def heartbeat(self, state: str = "", best_open_pgr: float | None = None, trials: int = 0) -> Json:
         """Say that you live; the reply's `stop` says when to end."""
         return self._post("/v1/heartbeat", {"state": state, "best_open_pgr": best_open_pgr, "trials": trials})
+
+    # The fleet: accounts and transcripts of researchers that are language models
+
+    def reserve(self, researcher: str, key: str, dollars: float, tokens: int) -> Json:
+        """Set a call's probable price aside; under the same key again, in place of the first.
+
+        Raises BudgetSpent where the researcher or the fleet has nothing left.
+        """
+        body = {"researcher": researcher, "key": key, "dollars": dollars, "tokens": tokens}
+        return self._post("/v1/spending/reserve", body)
+
+    def settle(self, researcher: str, key: str, usage: Mapping[str, Any], dollars: float) -> Json:
+        """Account a call at what it cost; returns the researcher's account. Once for each key, however often asked.
+
+        usage: model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, seconds.
+        """
+        body = {"researcher": researcher, "key": key, "usage": dict(usage), "dollars": dollars}
+        return self._post("/v1/spending/settle", body)
+
+    def release(self, researcher: str, key: str | None = None) -> Json:
+        """Drop the reservation of a call that was not made; without a key, charge all that a dead process left."""
+        return self._post("/v1/spending/release", {"researcher": researcher, "key": key})
+
+    def add_events(self, researcher: str, events: Sequence[Json]) -> list[int]:
+        """Write steps of a transcript, all or none; their numbers. One whose key is known is left as it was.
+
+        Each: {key, session, turn, kind, body, submission, post, log}; kind assistant, tool, user, compaction, note or
+        retry; body any JSON object of up to 4 MB.
+        """
+        found: list[int] = self._post("/v1/events", {"researcher": researcher, "events": list(events)})["ids"]
+        return found
+
+    def events(self, researcher: str = "", since: int = 0, limit: int = 1000) -> list[Json]:
+        """Steps after number `since`, oldest first, of one researcher or of all: as many as fit into one reply.
+
+        Empty only where there are no more.
+        """
+        asked: dict[str, str | int] = {"researcher": researcher, "since": since, "limit": limit}
+        found: list[Json] = self._get("/v1/events", asked)["events"]
+        return found
+
+    def classify(self, ideas: Sequence[Json]) -> Json:
+        """Keep families that rules or a model found: {kind: submission or post, number, family, by: rules or llm}."""
+        return self._post("/v1/ideas", {"ideas": list(ideas)})
 
     # The operator
 
@@ -154,9 +203,17 @@ class LabClient:
         """Ask the lab to go on to `audit`, `record`, `transfer` or `done`; it does so as the work is finished."""
         return self._post("/v1/phase", {"phase": phase, "reason": reason})
 
-    def clock(self, seconds_left: float) -> Json:
-        """Tell the lab how long the research phase still lasts."""
-        return self._post("/v1/clock", {"seconds_left": seconds_left})
+    def clock(
+        self, seconds_left: float, compute: Mapping[str, float] | None = None,
+        minutes: Mapping[str, float] | None = None,
+    ) -> Json:  # fmt: skip
+        """Tell the lab how long the research phase still lasts, and what it cannot see by itself.
+
+        compute: name -> dollars that computing has cost so far. minutes: name -> wall time of its process so far.
+        Names left out keep what they had.
+        """
+        body = {"seconds_left": seconds_left, "compute": dict(compute or {}), "minutes": dict(minutes or {})}
+        return self._post("/v1/clock", body)
 
     def stop(self, researcher: str) -> Json:
         return self._post(f"/v1/researchers/{researcher}/stop", {})
@@ -179,7 +236,8 @@ class LabClient:
         return self._send("GET", path, params=query)
 
     def _post(self, path: str, body: Json, key: str | None = None) -> Json:
-        return self._send("POST", path, json=body, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex, "Content-Type": "application/json"}
+        return self._send("POST", path, content=_encoded(body), headers=headers)
 
     def _send(self, verb: str, path: str, **request: Any) -> Json:
         """One request; a lab that is away for a moment is tried again with growing pauses."""
@@ -210,6 +268,17 @@ class LabClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _encoded(body: Json) -> bytes:
+    """JSON, short where it can be. Raises InputError for numbers that JSON has no word for."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as models write them: the lab says what it makes of it
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError) as error:
+        raise errors.InputError(f"this cannot be sent as JSON: {error}") from None
 
 
 def _error(reply: httpx.Response) -> errors.AarlabError:

@@ -12,8 +12,10 @@
     ├── Unauthorised            401, exit 2   no valid token
     ├── NotAllowed              403, exit 2   a valid token without the right
     ├── BudgetSpent             429, exit 2   a budget is used up; says which and how much
+    ├── RateLimited             429, exit 2   too many requests in a short time; says how long to wait
     └── Infrastructure          503, exit 3   our side failed (killed worker, full disk): retried, never charged
-        └── SandboxUnavailable                isolation cannot be set up on this machine
+        ├── SandboxUnavailable                isolation cannot be set up on this machine
+        └── SandboxGone                       a running sandbox ended under its command; it can be started again
 
 An `Infrastructure` error is never shown as a method's failure, and a `MethodError` raised on hidden
 data travels to a researcher only as its `reason`.
@@ -114,6 +116,13 @@ class BudgetSpent(AarlabError):
     exit_code = 2
 
 
+class RateLimited(AarlabError):
+    """Too many requests in a short time; the sentence says how long to wait."""
+
+    http_status = 429
+    exit_code = 2
+
+
 class Infrastructure(AarlabError):
     """Something of ours failed; the work is retried and nobody is charged."""
 
@@ -123,3 +132,7 @@ class Infrastructure(AarlabError):
 
 class SandboxUnavailable(Infrastructure):
     """The chosen isolation cannot be set up on this machine."""
+
+
+class SandboxGone(Infrastructure):
+    """A sandbox ended, or was ended, while a command ran in it; it can be started again. Says why."""

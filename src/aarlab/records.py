@@ -206,6 +206,83 @@ class Post:
     submission: int | None = None
 
 
+IdeaKind = Literal["submission", "post"]
+
+
+@dataclass(frozen=True)
+class IdeaRow:
+    """To which family of methods a submission or a post belongs, in the words of `by`."""
+
+    kind: IdeaKind
+    number: int
+    family: str
+    by: str  # "researcher" (declared with it), "rules" or "llm"
+
+
+EventKind = Literal["assistant", "tool", "user", "compaction", "note", "retry"]
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One step of a language-model researcher: a message, or something that happened beside the conversation."""
+
+    id: int
+    researcher: str
+    key: str  # whoever writes the step again under it writes nothing
+    session: int
+    turn: int
+    kind: EventKind
+    body: str  # a JSON object, ASCII
+    time: float  # Unix seconds
+    submission: int | None = None  # that this step made
+    post: int | None = None
+    log: str = ""  # the transcript file
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call to a language model: reserved before it is made, and then settled, released or charged."""
+
+    researcher: str
+    key: str
+    state: Literal["reserved", "settled", "released", "charged"]  # charged: its process died, the reserved price holds
+    dollars: float  # reserved, or once settled what it cost
+    tokens: int
+    time: float  # Unix seconds of the last change
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0  # of the output tokens
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Account:
+    """What one name of a lab has used. Outstanding reservations are apart; `tokens` are all kinds together."""
+
+    name: str
+    llm_dollars: float = 0.0
+    compute_dollars: float = 0.0  # as the supervisor last said
+    minutes: float = 0.0  # wall time of its own process, as the supervisor last said
+    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    calls: int = 0
+    lost_calls: int = 0  # charged as reserved, since their process died
+    llm_seconds: float = 0.0
+    outstanding_dollars: float = 0.0
+    outstanding_tokens: int = 0
+
+    @property
+    def dollars(self) -> float:
+        return self.llm_dollars + self.compute_dollars
+
+
 @dataclass(frozen=True)
 class LedgerLine:
     """One line of the append-only record. `hash` covers every other field and the hash before it."""
@@ -228,7 +305,7 @@ class ResearcherRow:
     direction: str
     status: str = "waiting"
     options: dict[str, Any] = field(default_factory=dict)
-    role: Literal["researcher", "operator", "viewer", "lab"] = "researcher"
+    role: Literal["researcher", "operator", "viewer", "fleet", "lab"] = "researcher"
     token_hash: str = ""
     state: str = ""  # the last heartbeat's words
     best_open_pgr: float | None = None  # claimed

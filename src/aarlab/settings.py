@@ -23,9 +23,12 @@ class Budget:
     answers: int = 45  # Ladder answers of the whole fleet
     submissions: int = 40  # submissions per researcher, scored or not
     cpu_hours: float = 0.0  # fleet: researchers and method runs together
-    dollars: float = 0.0  # fleet: CPU-hours at `prices.cpu_hour`
+    dollars: float = 0.0  # fleet: calls to language models, and CPU-hours at `prices.cpu_hour`
+    tokens: int = 0  # fleet: tokens of language models, in and out, from caches too
     researcher_cpu_hours: float = 0.0  # per researcher
     researcher_dollars: float = 0.0
+    researcher_tokens: int = 0
+    researcher_minutes: float = 0.0  # wall time of one researcher's own process
 
 
 @dataclass(frozen=True)
@@ -63,18 +66,55 @@ class Isolation:
 
 
 @dataclass(frozen=True)
+class ModelPrice:
+    """What a model costs, in dollars per million tokens; goes before the shipped table."""
+
+    name: str  # as in `llm.model`, for example "openai-api/ours/big-model"
+    input: float
+    output: float
+    cache_read: float = 0.0
+    cache_write: float = 0.0
+
+
+@dataclass(frozen=True)
 class Prices:
     cpu_hour: float = 0.04  # dollars, about what clouds ask for one virtual core
+    models: tuple[ModelPrice, ...] = ()
+
+
+PROMPTS = ("open", "prescribed")
+
+
+@dataclass(frozen=True)
+class Llm:
+    """The language model behind researchers of kind `llm` and `cli`. Keys come from the environment only."""
+
+    model: str = ""  # an Inspect name, for example "anthropic/claude-opus-4-6"
+    base_url: str = ""  # of a compatible server; empty: the provider's own
+    max_output_tokens: int = 8192  # of one answer
+    context_tokens: int = 0  # prompt size from which a conversation is summarised; 0: by the model, at most 120,000
+    session_turns: int = 200  # turns after which a process takes a fresh transcript file
+    command_seconds: int = 300  # wall time of one shell or Python call
+    prompt: str = "open"  # or "prescribed": a fixed pipeline, for comparison
+    directions: str = ""  # a file of directions; empty: the nine shipped
+    reader_model: str = ""  # classifies ideas and reads transcripts afterwards; empty: rules only
+
+
+KINDS = ("search", "scripted", "llm", "cli", "human")
+CLIS = ("claude-code", "codex")
 
 
 @dataclass(frozen=True)
 class ResearcherSpec:
-    """One line of the fleet. `direction` is a key of the problem's directions; `file` the actions of a scripted one."""
+    """One line of the fleet. `direction`: a key of the problem's directions, or in words for a language model."""
 
     name: str
-    kind: str = "search"
+    kind: str = "search"  # search, scripted, llm, cli (an outside agent's program), human (starts nothing)
     direction: str = ""
-    file: str = ""
+    file: str = ""  # the actions of a scripted one
+    model: str = ""  # of an llm or cli; empty: `llm.model`
+    cli: str = ""  # claude-code or codex
+    prompt: str = ""  # open or prescribed; empty: `llm.prompt`
 
 
 @dataclass(frozen=True)
@@ -89,6 +129,7 @@ class Settings:
     audit: Audit = field(default_factory=Audit)
     isolation: Isolation = field(default_factory=Isolation)
     prices: Prices = field(default_factory=Prices)
+    llm: Llm = field(default_factory=Llm)
     researchers: tuple[ResearcherSpec, ...] = ()
 
     def __post_init__(self) -> None:
@@ -113,8 +154,40 @@ class Settings:
         )
         _require(self.audit.level in ("quick", "full"), f"audit.level is {self.audit.level!r}; it is 'quick' or 'full'")
         _require(0 <= self.port < 65536, f"port is {self.port}; it is 0 (any free one) to 65535")
+        for name in ("tokens", "researcher_tokens", "researcher_minutes", "dollars", "researcher_dollars"):
+            value = getattr(self.budget, name)
+            _require(0 <= value < float("inf"), f"budget.{name} is {value}; it is 0 (no limit) or more")
+        self._check_llm()
         seen = [r.name for r in self.researchers]
         _require(len(seen) == len(set(seen)), f"two researchers have one name: {sorted(seen)}")
+
+    def _check_llm(self) -> None:
+        llm = self.llm
+        _require(llm.prompt in PROMPTS, f"llm.prompt is {llm.prompt!r}; it is 'open' or 'prescribed'")
+        for name in ("max_output_tokens", "session_turns", "command_seconds"):
+            _require(getattr(llm, name) >= 1, f"llm.{name} is {getattr(llm, name)}; at least 1 is needed")
+        _require(llm.context_tokens >= 0, f"llm.context_tokens is {llm.context_tokens}; it is 0 (by the model) or more")
+        for one in self.researchers:
+            who = f"researcher {one.name!r}"
+            _require(one.kind in KINDS, f"{who} has kind {one.kind!r}; kinds are {', '.join(KINDS)}")
+            _require(one.prompt in ("", *PROMPTS), f"{who} has prompt {one.prompt!r}; it is 'open' or 'prescribed'")
+            _require(
+                (one.cli in CLIS) if one.kind == "cli" else not one.cli,
+                f"{who} has kind {one.kind!r} and cli {one.cli!r}; kind 'cli' goes with one of {', '.join(CLIS)}",
+            )
+            _require(
+                one.kind not in ("llm", "cli") or self.isolation.kind != "process",
+                f"{who} is a language model, and isolation 'process' isolates nothing: its commands would run on this "
+                "machine as yours do; use 'bwrap' or 'gvisor'",
+            )
+            _require(
+                one.kind not in ("llm", "cli") or bool(one.model or llm.model),
+                f'{who} has no model; set `model` there or [llm] model, for example "anthropic/claude-opus-4-6"',
+            )
+
+    def model_of(self, one: ResearcherSpec) -> str:
+        """The model of one researcher."""
+        return one.model or self.llm.model
 
     def with_(self, **changes: Any) -> Settings:
         return replace(self, **changes)
@@ -134,9 +207,13 @@ def read(path: Path) -> Settings:
 def parse(data: dict[str, Any], where: str) -> Settings:
     """Settings from nested tables; `where` names the source in errors."""
     parts: dict[str, Any] = {}
-    sections = {"budget": Budget, "scoring": Scoring, "audit": Audit, "isolation": Isolation, "prices": Prices}
+    sections = {
+        "budget": Budget, "scoring": Scoring, "audit": Audit, "isolation": Isolation, "llm": Llm,
+    }  # fmt: skip
     for key, value in data.items():
-        if key in sections:
+        if key == "prices":
+            parts[key] = _prices(value, f"{where}: [prices]")
+        elif key in sections:
             parts[key] = _section(sections[key], value, f"{where}: [{key}]")
         elif key == "researchers":
             parts[key] = tuple(_section(ResearcherSpec, r, f"{where}: [[researchers]]") for r in value)
@@ -146,9 +223,19 @@ def parse(data: dict[str, Any], where: str) -> Settings:
     return settings
 
 
+def _prices(values: dict[str, Any], where: str) -> Prices:
+    models = values.get("models") if isinstance(values, dict) else None
+    if models is not None:
+        listed = tuple(_section(ModelPrice, m, f"{where[:-1]}.models]") for m in models)
+        values = {**values, "models": listed}
+    found: Prices = _section(Prices, values, where)
+    return found
+
+
 def write(settings: Settings, path: Path) -> None:
     data = asdict(settings)
     data["researchers"] = [dict(r) for r in data["researchers"]]
+    data["prices"]["models"] = [dict(m) for m in data["prices"]["models"]]
     path.write_text(tomli_w.dumps(data), "utf-8")
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,35 +14,66 @@ from typing import Any
 from aarlab import settings as settings_file
 from aarlab.client import LabClient
 from aarlab.errors import ConfigError, InputError, SandboxUnavailable
-from aarlab.fleet import costs, packs, plan, spec, usage
+from aarlab.fleet import costs, host, models, packs, plan, spec, usage
 from aarlab.fleet.lock import LabLock, holder
 from aarlab.fleet.progress import Progress
 from aarlab.fleet.runner import Supervisor
 from aarlab.fleet.trial import read_method
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
-from aarlab.settings import Settings
+from aarlab.settings import Llm, ResearcherSpec, Settings
 from aarlab.w2s import methods
 
 STOP_SECONDS = 30.0
+LLM_MINUTES = 480.0  # of research where a language model is in the fleet and nothing else was said
+
+
+BUDGETS = ("minutes", "answers", "dollars", "tokens", "researcher_dollars")
 
 
 def settings_for(problem: str, config: Path | None, **flags: Any) -> Settings:
     """Flags over the config file over the defaults; zero and empty flags mean `not given`."""
     found = settings_file.read(config) if config else Settings(problem=problem)
     given = {k: v for k, v in flags.items() if v}
-    for key in ("minutes", "answers", "dollars"):
+    for key in BUDGETS:
         if flags.get(key, 0) < 0:
-            raise ConfigError(f"--{key} is {flags[key]}; it must be above 0")
-    budget = replace(found.budget, **{k: given[k] for k in ("minutes", "answers", "dollars") if k in given})
+            raise ConfigError(f"--{key.replace('_', '-')} is {flags[key]}; it must be above 0")
+    llm = replace(found.llm, **{k: given[k] for k in ("base_url", "prompt", "directions") if k in given})
+    llm = replace(llm, model=given.get("llm", llm.model))
+    _check_llm_flags(llm.model or any(r.model for r in found.researchers), bool(found.researchers), given)
+    crew = found.researchers or _crew(found.problem, llm, given)
+    budget = replace(found.budget, **{k: given[k] for k in BUDGETS if k in given})
+    if "minutes" not in given and not _sets_minutes(config) and any(one.kind in host.KINDS for one in crew):
+        budget = replace(budget, minutes=LLM_MINUTES)
     scoring = replace(found.scoring, **({"seeds": given["seeds"]} if "seeds" in given else {}))
     isolation = replace(found.isolation, **({"kind": given["isolation"]} if "isolation" in given else {}))
-    loaded = base.load(found.problem, check=False)
-    crew = found.researchers or plan.researchers(loaded, given.get("researchers", 9), "undirected" in given)
     return replace(
-        found, budget=budget, scoring=scoring, isolation=isolation, researchers=crew,
+        found, budget=budget, scoring=scoring, isolation=isolation, llm=llm, researchers=crew,
         fresh=given.get("fresh", found.fresh), port=given.get("port", found.port),
     )  # fmt: skip
+
+
+def _crew(problem: str, llm: Llm, given: dict[str, Any]) -> tuple[ResearcherSpec, ...]:
+    """A fleet of one kind: language models where a model is named, else searches."""
+    loaded = base.load(problem, check=False)
+    count, undirected = given.get("researchers", 9), "undirected" in given
+    if not llm.model:
+        return plan.researchers(loaded, count, undirected)
+    return plan.language_models(count, given.get("cli", ""), llm.directions, undirected)
+
+
+def _check_llm_flags(model: object, listed: bool, given: dict[str, Any]) -> None:
+    """Flags that mean nothing here are said, not ignored."""
+    for flag in ("cli", "directions", "prompt", "base_url"):
+        if flag in given and not model:
+            raise ConfigError(f"--{flag.replace('_', '-')} needs a language model; name one with --llm MODEL")
+    for flag in ("cli", "directions", "undirected", "researchers"):
+        if flag in given and listed:
+            raise ConfigError(f"--{flag} was given, and the file lists its [[researchers]]; change them there")
+
+
+def _sets_minutes(config: Path | None) -> bool:
+    return config is not None and "minutes" in tomllib.loads(config.read_text("utf-8")).get("budget", {})
 
 
 def run(settings: Settings, folder: Path | None) -> int:
@@ -57,22 +89,34 @@ def run(settings: Settings, folder: Path | None) -> int:
     first = base.load(problem, packs.fresh(problem) if settings.fresh else None)
     first.check_gaps()
     others = [base.load(name) for name in base.names() if name != first.name]
+    asked = models.check(settings)
     say(plan.describe(settings))
+    for line in [*asked, *([plan.limits(settings)] if asked else [])]:
+        say(line)
     if not sandbox.isolated:
         say("isolation is `process`: nothing is isolated and every score is marked unranked")
     create_lab(lab, settings, [first, *others])
     plan.mark_latest(lab)
-    return resume(lab.resolve())
+    return _go_on(lab.resolve(), settings)
 
 
 def resume(lab: Path) -> int:
     """Go on with a lab until its report is written."""
     settings = settings_file.read(lab / "lab.toml")
+    models.check(settings)
+    return _go_on(lab, settings)
+
+
+def _go_on(lab: Path, settings: Settings) -> int:
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
     say(f"lab: {lab}")
     with LabLock(lab), Progress() as progress:
-        done = Supervisor(lab, settings, sandbox, progress).run()
+        supervisor = Supervisor(lab, settings, sandbox, progress)
+        done = supervisor.run()
+    if supervisor.reason:
+        say(f"{supervisor.reason}; see to it and go on with `aarlab resume {lab}`")
+        return 3
     if not done:
         say(f"stopped; go on with `aarlab resume {lab}`")
         return 130

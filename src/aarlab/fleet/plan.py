@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +25,20 @@ def researchers(problem: Problem, count: int, undirected: bool) -> tuple[Researc
         ResearcherSpec(name=_name(i), kind="search", direction=keys[i % len(keys)] if keys else "")
         for i in range(count)
     )
+
+
+def language_models(count: int, cli: str, file: str, undirected: bool) -> tuple[ResearcherSpec, ...]:
+    """`count` researchers that are language models, or the outside program `cli`; directions in words, in turn.
+
+    file: directions of one's own; empty: the nine shipped. Raises ConfigError for a file that cannot be used.
+    """
+    from aarlab.llm import prompts
+
+    if not 1 <= count <= 100:
+        raise ConfigError(f"{count} researchers were asked for; a fleet of language models has 1 to 100")
+    words = prompts.directions(file, undirected, count)
+    kind = "cli" if cli else "llm"
+    return tuple(ResearcherSpec(_name(i), kind, direction, cli=cli) for i, direction in enumerate(words))
 
 
 def _name(index: int) -> str:
@@ -61,6 +76,36 @@ def describe(settings: Settings) -> str:
     """One line for the terminal: what is about to run."""
     b = settings.budget
     return (
-        f"{len(settings.researchers)} researchers on {settings.problem}: {b.minutes:g} minutes of research, "
+        f"{crew(settings)} on {settings.problem}: {hours(b.minutes)} of research, "
         f"{b.answers} answers, {settings.scoring.seeds} seeds a score, isolation {settings.isolation.kind}"
     )
+
+
+def crew(settings: Settings) -> str:
+    """Who is in the fleet, for example `6 llm, 2 search and 1 human researchers`."""
+    counts = Counter(one.kind for one in settings.researchers)
+    if set(counts) <= {"search"}:
+        return f"{len(settings.researchers)} researchers"
+    parts = [f"{number} {kind}" for kind, number in counts.items()]
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"{listed} researchers"
+
+
+def hours(minutes: float) -> str:
+    return f"{minutes:g} minutes" if minutes < 120 else f"{minutes / 60:g} hours"
+
+
+def limits(settings: Settings) -> str:
+    """What language models may spend, in one line; a warning where nothing limits it but time."""
+    b = settings.budget
+    limits = {
+        f"${b.dollars:g} in all": b.dollars,
+        f"${b.researcher_dollars:g} each": b.researcher_dollars,
+        f"{b.tokens:,} tokens in all": b.tokens,
+        f"{b.researcher_tokens:,} tokens each": b.researcher_tokens,
+        f"{b.researcher_minutes:g} minutes each": b.researcher_minutes,
+    }
+    given = [words for words, value in limits.items() if value]
+    if not b.dollars and not b.tokens:
+        given.append("the fleet's dollars and tokens are not limited (--dollars, --tokens)")
+    return f"budget: {', '.join(given)}"

@@ -15,6 +15,9 @@ from rich.text import Text
 
 PLAIN_EVERY = 15.0
 STATE_WIDTH = 15  # so that a row fits 80 columns
+WORDS_WIDTH, DIRECTION_WIDTH = 26, 15  # the same of a fleet with language models
+LANGUAGE = ("llm", "cli")
+SPENT, TRIED = ("sent", "verified", "tokens", "$"), ("tried", "best open", "sent", "verified", "CPU s")
 PHASES = {
     "research": "researching",
     "audit": "auditing the finalists",
@@ -34,6 +37,7 @@ class Progress:
         )
         self._last = 0.0
         self._phase = ""
+        self._told: dict[str, str] = {}  # researcher -> the trouble that was printed last
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -45,6 +49,10 @@ class Progress:
             self.live.stop()
 
     def __call__(self, view: dict[str, Any]) -> None:
+        for name, words in troubles(view).items():
+            if self._told.get(name) != words:
+                self.console.print(f"{name}: {words}", highlight=False, soft_wrap=True, markup=False)
+        self._told = troubles(view)
         if self.live:
             self.live.update(table(view))
         elif view["phase"] != self._phase or time.monotonic() - self._last > PLAIN_EVERY:
@@ -99,20 +107,33 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def troubles(view: dict[str, Any]) -> dict[str, str]:
+    """Researchers that a person should look at, with the reason."""
+    states = view.get("workers", {})
+    return {
+        r["name"]: states.get(r["name"], "") if states.get(r["name"], "").startswith("failed") else r["state"]
+        for r in view["researchers"]
+        if states.get(r["name"], "").startswith(("failed", "restarting")) and r["kind"] in LANGUAGE
+    }
+
+
 def table(view: dict[str, Any]) -> Group:
     """The whole view as a terminal table."""
     head = Text.assemble(
         (f"{view['problem']['name']}  ", "bold"), f"{PHASES[view['phase']]}  ·  ", (best(view), "bold green"),
         f"  ·  ${view['usage']['dollars']:.3f}",
     )  # fmt: skip
+    crew = [r for r in view["researchers"] if r["role"] == "researcher"]
+    speaking = any(r["kind"] in LANGUAGE for r in crew)
     rows = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("researcher", "direction", "state"):
         rows.add_column(title, no_wrap=True)
-    for title in ("tried", "best open", "sent", "verified", "CPU s"):
+    for title in (
+        ("sent", "verified", "tokens", "$") if speaking else ("tried", "best open", "sent", "verified", "CPU s")
+    ):
         rows.add_column(title, justify="right", no_wrap=True)
-    for r in view["researchers"]:
-        if r["role"] == "researcher":
-            rows.add_row(*_researcher(view, r))
+    for r in crew:
+        rows.add_row(*(_speaker if speaking else _researcher)(view, r))
     return Group(head, _bars(view), rows)
 
 
@@ -123,6 +144,15 @@ def _bars(view: dict[str, Any]) -> Table:
     bits = f"at most {bits['released_at_most']:.0f} bits released, {bits['bound_of_the_run']:.0f} over the run"
     bars = Table.grid(padding=(0, 2))
     bars.add_row("answers", ProgressBar(all_, used, width=30), f"{used}/{all_}", bits)
+    limits, accounts = view["settings"]["budget"], view.get("spending", {}).values()
+    if limits["dollars"]:
+        spent = view["usage"]["dollars"]
+        shown = f"${spent:.2f} of ${limits['dollars']:g}"
+        bars.add_row("dollars", ProgressBar(limits["dollars"], min(spent, limits["dollars"]), width=30), shown, "")
+    if limits.get("tokens"):
+        tokens = sum(a["tokens"] for a in accounts)
+        shown = f"{thousands(tokens)} of {thousands(limits['tokens'])}"
+        bars.add_row("tokens", ProgressBar(limits["tokens"], min(tokens, limits["tokens"]), width=30), shown, "")
     if view["phase"] == "research":
         total, left = view["settings"]["budget"]["minutes"] * 60, view["seconds_left"]
         bars.add_row("time", ProgressBar(total, total - left, width=30), f"{clock(left)} left", "")
@@ -134,11 +164,35 @@ def _bars(view: dict[str, Any]) -> Table:
 
 def _researcher(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
     used = view["usage"]["researchers"].get(r["name"], {}).get("cpu_seconds", 0.0)
-    state = view.get("workers", {}).get(r["name"], r["status"])
-    if state in ("working", "waiting") and r["state"]:
-        state = r["state"] if len(r["state"]) <= STATE_WIDTH else r["state"][: STATE_WIDTH - 1] + "…"
     numbers = (str(r["trials"]), _number(r["best_open_pgr"]), str(r["submissions"]), _number(verified(view, r["name"])))
-    return (r["name"], r["direction"] or "undirected", state, *numbers, f"{used:.0f}")
+    return (r["name"], r["direction"] or "undirected", short(state(view, r), STATE_WIDTH), *numbers, f"{used:.0f}")
+
+
+def _speaker(view: dict[str, Any], r: dict[str, Any]) -> tuple[str, ...]:
+    """A row of a fleet with language models in it: what each spends matters more than what it tried."""
+    account = view.get("spending", {}).get(r["name"], {})
+    cost = view["usage"]["researchers"].get(r["name"], {}).get("dollars", 0.0)
+    words = (short(r["direction"] or "undirected", DIRECTION_WIDTH), short(state(view, r), WORDS_WIDTH))
+    numbers = (str(r["submissions"]), _number(verified(view, r["name"])), thousands(account.get("tokens", 0)))
+    return (r["name"], *words, *numbers, f"{cost:.2f}")
+
+
+def state(view: dict[str, Any], r: dict[str, Any]) -> str:
+    """What a researcher does: its own words while it works, else what became of it."""
+    found: str = view.get("workers", {}).get(r["name"], r["status"])
+    return r["state"] if found in ("working", "waiting", "restarting") and r["state"] else found
+
+
+def short(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def thousands(count: float) -> str:
+    """1234567 -> 1.23M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:g}"
 
 
 def _number(value: float | None) -> str:

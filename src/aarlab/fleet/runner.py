@@ -20,7 +20,8 @@ import psutil
 
 from aarlab.client import LabClient
 from aarlab.errors import Infrastructure
-from aarlab.fleet import costs, spec
+from aarlab.fleet import costs, host, keys, spec
+from aarlab.fleet.host import HostWorker
 from aarlab.fleet.usage import UsageFile
 from aarlab.sandbox.base import Sandbox, SandboxProcess
 from aarlab.settings import ResearcherSpec, Settings
@@ -30,16 +31,19 @@ STALL_SECONDS = 90.0
 SERVER_START_SECONDS = 30.0
 MAX_FAST_FAILURES = 5
 MAX_SILENCES = 30
+PEOPLE = ("human", "person")  # researchers for whom nothing is started
+RUNNING = ("waiting", "working", "restarting")
 PATIENCE = 1.0  # seconds a silent service is asked again before its process is looked at
 
 Show = Callable[[dict[str, Any]], None]
 
 
 class Server:
-    """The lab service as a child process."""
+    """The lab service as a child process, without keys: but a reader of methods (`audit.reader`) may need one."""
 
-    def __init__(self, lab: Path) -> None:
+    def __init__(self, lab: Path, reader: str = "") -> None:
         self.lab = lab
+        self.env = dict(os.environ) if reader else keys.without_keys(os.environ)
         self.log = lab / "run" / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.client: LabClient | None = None
@@ -52,7 +56,7 @@ class Server:
         with open(self.log, "ab") as log:
             argv = [sys.executable, "-m", "aarlab.server", "--lab", str(self.lab), "--parent", str(os.getpid())]
             self.process = subprocess.Popen(
-                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=self.env
             )
         deadline = time.monotonic() + SERVER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -115,8 +119,8 @@ class Worker:
             return used, wall
         return 0.0, wall
 
-    def watch(self) -> None:
-        """Notice an end or a stall and plan the restart; a clean exit is final."""
+    def watch(self, heartbeat: float | None = None) -> None:
+        """Notice an end or a stall (by CPU time) and plan the restart; a clean exit is final."""
         if self.process is None:
             if self.state in ("waiting", "restarting") and time.monotonic() >= self.next_start:
                 try:
@@ -141,6 +145,9 @@ class Worker:
         self.restarts += 1
         self.next_start = time.monotonic() + min(30.0, 0.5 * 2 ** min(self.restarts, 6))
 
+    def ask(self) -> None:
+        """Nothing to close: `stop` ends it at once."""
+
     def stop(self, state: str = "stopped") -> None:
         if self.process is not None:
             self.process.kill()
@@ -153,11 +160,17 @@ class Supervisor:
 
     def __init__(self, lab: Path, settings: Settings, sandbox: Sandbox, show: Show) -> None:
         self.lab, self.settings, self.show = lab, settings, show
-        self.server = Server(lab)
-        self.workers = [Worker(lab, settings, sandbox, one) for one in settings.researchers if one.kind != "human"]
+        self.server = Server(lab, settings.audit.reader)
+        self.nursery = host.Nursery(lab)
+        self.workers: list[Worker | HostWorker] = [
+            HostWorker(lab, one, self.nursery) if one.kind in host.KINDS else Worker(lab, settings, sandbox, one)
+            for one in settings.researchers
+            if one.kind not in PEOPLE
+        ]
         self.usage = UsageFile(lab / "run")
         self.usage.usage.supervisor_starts += 1
         self.stopping = False
+        self.reason = ""  # why nothing can go on, where that is why the run stopped
         self.silent = 0  # ticks in a row in which a live service did not answer
         self._saved = 0.0
 
@@ -171,8 +184,8 @@ class Supervisor:
                 view = self._try_tick() or view
             return bool(view["phase"] == "done")
         finally:
-            for worker in self.workers:
-                worker.stop()
+            self._stop_all("stopped")
+            self.nursery.close()
             self.server.stop()
             self.usage.save()
             for number, handler in handlers.items():
@@ -205,15 +218,23 @@ class Supervisor:
         totals = costs.totals(self.settings, self.usage.usage, view)
         left = max(0.0, self.settings.budget.minutes * 60 - self.usage.usage.research_seconds)
         if researching:
-            client.clock(left)
+            self._tell(client, left, totals)
             self._watch(view, totals)
-            if reason := costs.spent(self.settings, self.usage.usage, view, totals):
+            if reason := costs.spent(self.settings, self.usage.usage, view, totals) or self._all_done():
                 self._end_research(client, reason)
+            elif self._none_can_go_on():
+                self.stopping = True
         self._save()
         self.silent = 0
         states = {w.one.name: w.state for w in self.workers}
         self.show({**view, "usage": totals, "seconds_left": left, "workers": states})
         return view
+
+    def _tell(self, client: LabClient, left: float, totals: dict[str, Any]) -> None:
+        """The lab keeps the accounts; what computing costs, and how long processes run, only we see."""
+        hour = self.settings.prices.cpu_hour
+        compute = {name: used["cpu_seconds"] / 3600 * hour for name, used in totals["researchers"].items()}
+        client.clock(left, compute, {name: seconds / 60 for name, seconds in self.usage.usage.wall.items()})
 
     def _server(self) -> LabClient:
         """The client of a live server; (re)starts it where needed, with back-off and an end."""
@@ -231,20 +252,45 @@ class Supervisor:
         return self.server.client
 
     def _watch(self, view: dict[str, Any], totals: dict[str, Any]) -> None:
-        asked = {r["name"]: r["status"] for r in view["researchers"]}
+        known = {r["name"]: r for r in view["researchers"]}
         for worker in self.workers:
-            if asked.get(worker.one.name) == "stopped":
+            row = known.get(worker.one.name, {})
+            if row.get("status") == "stopped":
                 worker.stop()
             elif costs.researcher_spent(self.settings, totals, worker.one.name):
                 worker.stop("budget spent")
             else:
-                worker.watch()
+                worker.watch(row.get("heartbeat"))
+
+    def _all_done(self) -> str:
+        """Why research is over though budget is left: every LLM researcher has ended, and nobody else is there."""
+        if not self._only_language_models() or any(w.state in RUNNING for w in self.workers):
+            return ""
+        if all(w.state.startswith("failed") for w in self.workers):
+            return ""
+        return "all researchers have finished"
+
+    def _none_can_go_on(self) -> bool:
+        """Whether every researcher failed for good; then a person must see to it before the run goes on."""
+        failed = [w for w in self.workers if w.state.startswith("failed")]
+        if not failed or len(failed) < len(self.workers) or not self._only_language_models():
+            return False
+        self.reason = f"no researcher can go on; {failed[0].one.name} {failed[0].state}"
+        return True
+
+    def _only_language_models(self) -> bool:
+        return all(one.kind in host.KINDS for one in self.settings.researchers)
 
     def _end_research(self, client: LabClient, reason: str) -> None:
         """No more submissions: the lab measures the finalists, then the winner elsewhere, by itself."""
-        for worker in self.workers:
-            worker.stop("finished")
+        self._stop_all("finished")
         client.phase("done", reason)
+
+    def _stop_all(self, state: str) -> None:
+        for worker in self.workers:
+            worker.ask()
+        for worker in self.workers:
+            worker.stop(worker.state if worker.state.startswith("failed") else state)
 
     def _save(self) -> None:
         if time.monotonic() - self._saved > 2:

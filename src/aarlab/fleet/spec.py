@@ -17,7 +17,7 @@ DATA = "/data"
 
 
 def tokens(lab: Path) -> dict[str, Any]:
-    """{"operator": token, "viewer": token, "researchers": {name: token}}."""
+    """{"operator": token, "viewer": token, "fleet": token, "researchers": {name: token}}."""
     found: dict[str, Any] = json.loads((lab / "run" / "tokens.json").read_text())
     return found
 
@@ -25,6 +25,11 @@ def tokens(lab: Path) -> dict[str, Any]:
 def operator(lab: Path, patience: float = 10.0) -> LabClient:
     """A client of the lab's service with the operator's rights; `patience` in seconds."""
     return LabClient(lab / "run" / "aarlab.sock", tokens(lab)["operator"], patience)
+
+
+def fleet(lab: Path, patience: float = 10.0) -> LabClient:
+    """A client with the rights of the fleet's own processes: accounts and transcripts of every researcher."""
+    return LabClient(lab / "run" / "aarlab.sock", tokens(lab)["fleet"], patience)
 
 
 def find(settings: Settings, name: str) -> ResearcherSpec:

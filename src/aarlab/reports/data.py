@@ -6,6 +6,7 @@ number of a report is computed again from them and never copied from a row that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,11 @@ from numpy.typing import NDArray
 from aarlab import settings as settings_file
 from aarlab.errors import Infrastructure, InputError
 from aarlab.fleet import costs, usage
+from aarlab.ideas.complexity import Complexity, complexity
+from aarlab.ideas.gather import Idea, gather
 from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Finding, Judgement, LedgerLine, Post, ResearcherRow, Submission
+from aarlab.reports.transcripts import Place, scan_of
 from aarlab.settings import Settings
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
@@ -137,6 +141,10 @@ class RunData:
     ledger: LedgerState
     audited: tuple[Audited, ...] = ()  # finalists first
     alarms: tuple[LedgerLine, ...] = ()
+    places: dict[int, Place] = field(default_factory=dict)  # submission -> the step that made it
+    scan: dict[str, Any] | None = None  # run/scan.json
+    ideas: tuple[Idea, ...] = ()
+    complexity: dict[int, Complexity] = field(default_factory=dict)  # submission -> of its method file
 
     def of_purpose(self, purpose: Part) -> list[TaskOutcomes]:
         return [t for t in self.tasks if t.purpose == purpose]
@@ -184,6 +192,8 @@ class _Reader:
     def data(self) -> RunData:
         winner = self.rows.meta("winner")
         lines = self.rows.lines()
+        sources = {s.id: self._artifact(s) for s in self.submissions}
+        start = float(self.rows.meta("lab")["created"])
         return RunData(
             run=self._run(lines),
             settings=self.settings,
@@ -204,6 +214,10 @@ class _Reader:
             ledger=_ledger(verify(self.lab)),
             audited=tuple(self._audited()),
             alarms=tuple(x for x in lines if x.kind == "alarm"),
+            places=self._places(),
+            scan=scan_of(self.lab),
+            ideas=gather(self.submissions, self.rows.posts(), sources, self.rows.ideas(), start),
+            complexity={n: found for n, text in sources.items() if (found := complexity(text))},
         )
 
     def _run(self, lines: list[LedgerLine]) -> RunInfo:
@@ -267,8 +281,11 @@ class _Reader:
     def _source(self, winner: int | None) -> str:
         if winner is None:
             return ""
-        row = next(s for s in self.submissions if s.id == winner)
-        return (self.lab / "artifacts" / f"{row.bundle_hash}.py").read_text("utf-8")
+        return self._artifact(next(s for s in self.submissions if s.id == winner))
+
+    def _artifact(self, submission: Submission) -> str:
+        """The method file as it was submitted."""
+        return (self.lab / "artifacts" / f"{submission.bundle_hash}.py").read_text("utf-8")
 
     def _costs(self) -> dict[str, Any]:
         """Feedback runs are their researcher's; baselines, audits, record and transfer runs are the lab's own."""
@@ -279,7 +296,17 @@ class _Reader:
             seconds[who] += score.cpu_seconds
         seconds[LAB] += sum(j.cpu_seconds for j in self.rows.judgements())
         people = [{"name": n, "role": "researcher", "method_cpu_seconds": s} for n, s in seconds.items()]
-        return costs.totals(self.settings, self.used, {"researchers": people})
+        calls = {name: vars(account) for name, account in self.rows.accounts().items()}
+        return costs.totals(self.settings, self.used, {"researchers": people, "spending": calls})
+
+    def _places(self) -> dict[int, Place]:
+        """The step of a conversation that made each submission, where one is known."""
+        found = {}
+        for number, step in self.rows.makers().items():
+            row = next(iter(self.rows.events(step.researcher, step.id - 1, 1)))
+            message = str((json.loads(row.body).get("message") or {}).get("id") or "")
+            found[number] = Place(row.researcher, row.log, row.session, row.turn, row.id, message)
+        return found
 
     def _budget(self) -> BudgetUse:
         given, _ = self.rows.ladder_state()

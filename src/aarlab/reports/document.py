@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from aarlab.records import Estimate, Submission
-from aarlab.reports import audited, sentences
+from aarlab.reports import audited, costs, ideas, scan, sentences
 from aarlab.reports.data import RunData, TaskOutcomes, method
 from aarlab.reports.results import Family, Results, Row, TaskResult
 
@@ -24,14 +24,16 @@ def document(data: RunData, results: Results) -> dict[str, Any]:
         },
         "tasks": [_open(data.problem, asdict(c)) for c in data.open_tasks] + [_task(t) for t in data.tasks],
         "baselines": _baselines(results),
-        "leaderboard": [_row(r) for r in results.rows],
+        "leaderboard": [_row(data, r) for r in results.rows],
         "winner": _winner(data, results),
         "record": _record(data, results),
         "transfer": [_family(f, data) for f in results.transfer],
         "audits": audited.document(data, results),
         "alarms": [{"time": x.time, "line": x.number, **x.body} for x in data.alarms],
+        "ideas": ideas.document(data, results),
         "timeline": timeline(data, results),
-        "costs": data.costs,
+        "costs": costs.document(data, results),
+        "scan": scan.document(data),
         "budget": asdict(data.budget) | {"lookup_gain": results.lookup_gain},
         "ledger": asdict(data.ledger) | {"verified": not data.ledger.problem},
         "believe": sentences.believe(data, results),
@@ -48,7 +50,7 @@ def timeline(data: RunData, results: Results) -> list[dict[str, Any]]:
         events.append({
             "kind": "submission", "seconds": (s.finished or s.created) - data.run.started, "researcher": s.researcher,
             "submission": s.id, "name": s.name, "status": s.status, "parent": s.parent, "answer": s.answer,
-            "pgr": _pgr(point.pgr if point else None),
+            "pgr": _pgr(point.pgr if point else None), "transcript": _place(data, s.id),
         })  # fmt: skip
     for p in data.posts:
         point = points.get(p.submission) if p.submission is not None else None
@@ -94,17 +96,23 @@ def _baselines(results: Results) -> list[dict[str, Any]]:
     return [{"name": n, "pgr": _pgr(e), "record": _pgr(on_record.get(n))} for n, e in results.baselines.items()]
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(data: RunData, row: Row) -> dict[str, Any]:
     s = row.submission
-    return {"rank": row.rank, **_who(s), "pgr": _pgr(row.pgr), "record": _pgr(row.record), "winner": row.winner}
+    return {"rank": row.rank, **_who(data, s), "pgr": _pgr(row.pgr), "record": _pgr(row.record), "winner": row.winner}
 
 
-def _who(s: Submission) -> dict[str, Any]:
+def _place(data: RunData, submission: int) -> dict[str, Any] | None:
+    """Where in a transcript a submission was made."""
+    found = data.places.get(submission)
+    return found.as_dict() if found else None
+
+
+def _who(data: RunData, s: Submission) -> dict[str, Any]:
     """A submission without its score. `claim` is the researcher's own word, never measured by the lab."""
     return {
         "submission": s.id, "name": s.name, "researcher": s.researcher, "parent": s.parent, "track": s.track,
         "claim": s.claimed_pgr, "bundle_hash": s.bundle_hash, "answer": s.answer, "ranked": s.ranked,
-        "remark": s.remark,
+        "remark": s.remark, "transcript": _place(data, s.id),
     }  # fmt: skip
 
 
@@ -113,7 +121,7 @@ def _winner(data: RunData, results: Results) -> dict[str, Any] | None:
         return None
     row = next((r for r in results.rows if r.winner), None)
     return {
-        **_who(data.submission(data.winner)),
+        **_who(data, data.submission(data.winner)),
         "pgr": _pgr(row.pgr if row else None),
         "record": _pgr(row.record if row else None),
         "lineage": list(results.lineage),

@@ -106,7 +106,7 @@ def pgr_over_time(scores: Sequence[Scored], baselines: dict[str, Estimate], minu
     inner, height = width - side - 52, 300 if width > NARROW else 260
     end = max([minutes, *(s.minutes for s in scores), 0.1])
     low, high = _range([s.pgr for s in scores] + list(baselines.values()))
-    x = _minutes(end, inner)
+    x = minutes_axis(end, inner)
     y = alt.Y("y:Q", title="PGR on the feedback task", scale=alt.Scale(domain=[low, high], nice=False))
     span = (low, high)
     layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y, span)]
@@ -143,14 +143,14 @@ def claimed_against_measured(claims: Sequence[Claim], width: int = 760) -> Chart
     span, axis = alt.Scale(domain=[low, high], nice=False), alt.Axis(tickCount=6, labelFlush=False)
     x = alt.X("c:Q", title="claimed PGR (open task)", scale=span, axis=axis)
     y = alt.Y("y:Q", title="measured PGR", scale=span, axis=axis)
-    diagonal = alt.Chart(_rows([{"c": low, "y": low}, {"c": high, "y": high}]))
+    diagonal = alt.Chart(rows_of([{"c": low, "y": low}, {"c": high, "y": high}]))
     line = diagonal.mark_line(color=MUTED, strokeDash=[4, 4], strokeWidth=1).encode(x=x, y=y)
     rows = [
         {"c": _clip(c.claim, low, high), "y": _clip(c.pgr.mean, low, high), "task": c.task,
          "low": _clip(c.pgr.low, low, high), "high": _clip(c.pgr.high, low, high)}
         for c in claims
     ]  # fmt: skip
-    base = alt.Chart(_rows(rows))
+    base = alt.Chart(rows_of(rows))
     kinds, legend = ["feedback", "record"], _legend("measured on the task of")
     colour = alt.Color("task:N", scale=alt.Scale(domain=kinds, range=[BEST, ALERT]), legend=legend)
     shape = alt.Shape("task:N", scale=alt.Scale(domain=kinds, range=["circle", "diamond"]), legend=legend)
@@ -163,9 +163,9 @@ def activity(events: Sequence[Event], researchers: Sequence[str], minutes: float
     """One lane per researcher: submissions, posts, and lines from each method to the one it builds on."""
     inner = width - (96 if width > NARROW else 70)
     end = max([minutes, *(e.minutes for e in events), 0.1])
-    x = _minutes(end, inner)
+    x = minutes_axis(end, inner)
     y = alt.Y("who:N", title=None, sort=list(researchers), scale=alt.Scale(domain=list(researchers)))
-    lanes = alt.Chart(_rows([{"who": r} for r in researchers])).mark_rule(color=GRID).encode(y=y)
+    lanes = alt.Chart(rows_of([{"who": r} for r in researchers])).mark_rule(color=GRID).encode(y=y)
     kinds = ["scored", "failed", *POST_SHAPES]
     shapes = ["square", "triangle-down", *POST_SHAPES.values()]
     colours = [BEST, ALERT, *BASELINES]
@@ -175,7 +175,7 @@ def activity(events: Sequence[Event], researchers: Sequence[str], minutes: float
     colour = alt.Scale(domain=present, range=[colours[kinds.index(k)] for k in present])
     legend = _legend(None, columns=3 if width <= NARROW else 6)
     marks = (
-        alt.Chart(_rows(rows))
+        alt.Chart(rows_of(rows))
         .mark_point(filled=True, size=46, opacity=0.9)
         .encode(
             x=x, y=y,
@@ -217,7 +217,7 @@ def _channel(channel: Channel, rows: Sequence[str], inner: int, first: bool) -> 
     axis = alt.Axis(labels=first, ticks=False, domain=False, labelColor=INK, labelLimit=160, labelPadding=8)
     y = alt.Y("who:N", title=None, sort=names, scale=alt.Scale(domain=names), axis=axis)
     x = alt.X("x:Q", title=None, scale=scale, axis=alt.Axis(tickCount=3, labelFlush=False, grid=False))
-    base = alt.Chart(_rows(data)).encode(y=y)
+    base = alt.Chart(rows_of(data)).encode(y=y)
     limited = base.transform_filter("datum.how != 'free'")
     shade = limited.mark_bar(color=BASELINES[1], opacity=0.16, size=20).encode(
         x=alt.X("least:Q", scale=scale), x2="most:Q"
@@ -267,6 +267,11 @@ def standalone(chart: Chart) -> Chart:
     return chart.configure(**_config("white"))
 
 
+def transparent(chart: Chart) -> Chart:
+    """A chart for the report's page, which gives the background."""
+    return _finish(chart)
+
+
 def short(name: str) -> str:
     """A contender's name where there is little room."""
     return SHORT_NAMES.get(name, name if len(name) <= 13 else name[:12] + "…")
@@ -285,7 +290,7 @@ def dodge(wanted: Sequence[float], room: float, low: float, high: float) -> list
     return placed
 
 
-def _minutes(end: float, inner: int) -> alt.X:
+def minutes_axis(end: float, inner: int) -> alt.X:
     axis = alt.Axis(tickCount=max(3, inner // 110), grid=False, labelFlush=False)
     return alt.X("m:Q", title="minutes since the start", scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
 
@@ -301,13 +306,13 @@ def _clip(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
-def _rows(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
+def rows_of(rows: Sequence[dict[str, Any]]) -> alt.InlineData:
     return alt.InlineData(values=list(rows))
 
 
 def _marks_of_scale(inner: int) -> Chart:
     """The two lines every PGR means something by."""
-    data = _rows([{"y": 0, "t": "0 = teacher"}, {"y": 1, "t": "1 = ceiling (true labels)"}])
+    data = rows_of([{"y": 0, "t": "0 = teacher"}, {"y": 1, "t": "1 = ceiling (true labels)"}])
     base = alt.Chart(data).encode(y="y:Q")
     rule = base.mark_rule(color=MUTED, strokeWidth=1)
     text = base.mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=MUTED, fontSize=11)
@@ -319,7 +324,7 @@ def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y, span:
     for i, e in enumerate(baselines.values()):
         colour = BASELINES[i % 4]
         low, mean, high = (_clip(v, *span) for v in (e.low, e.mean, e.high))
-        data = _rows([{"m": 0, "m2": end, "y": mean, "low": low, "high": high}])
+        data = rows_of([{"m": 0, "m2": end, "y": mean, "low": low, "high": high}])
         base = alt.Chart(data).encode(x=x, x2="m2:Q")
         charts.append(base.mark_rect(color=colour, opacity=0.09).encode(y=alt.Y("low:Q"), y2="high:Q"))
         charts.append(base.mark_rule(color=colour, strokeDash=DASHES[i % 4], strokeWidth=1.3).encode(y=y))
@@ -328,14 +333,14 @@ def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y, span:
 
 def _intervals(scores: Sequence[Scored], x: alt.X, span: tuple[float, float]) -> Chart:
     rows = [{"m": s.minutes, "low": _clip(s.pgr.low, *span), "high": _clip(s.pgr.high, *span)} for s in scores]
-    base = alt.Chart(_rows(rows)).mark_rule(color=INK, opacity=0.28)
+    base = alt.Chart(rows_of(rows)).mark_rule(color=INK, opacity=0.28)
     return base.encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
 
 
 def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
     """Points; what lies under the axis sits on its edge as a triangle that points down."""
     rows = [{"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0]} for s in scores]
-    base = alt.Chart(_rows(rows)).encode(x=x, y=y)
+    base = alt.Chart(rows_of(rows)).encode(x=x, y=y)
     inside = base.transform_filter("!datum.under").mark_point(filled=True, size=26, color=INK, opacity=0.75)
     under = base.transform_filter("datum.under").mark_point(
         filled=True, size=40, color=ALERT, shape="triangle-down", yOffset=-4
@@ -345,7 +350,7 @@ def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, span: tuple[float, float
 
 def _best_line(scores: Sequence[Scored], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
     rows = [{"m": m, "y": _clip(s.best, *span)} for m, s in [*((s.minutes, s) for s in scores), (end, scores[-1])]]
-    line = alt.Chart(_rows(rows)).mark_line(color=BEST, strokeWidth=2.4, interpolate="step-after")
+    line = alt.Chart(rows_of(rows)).mark_line(color=BEST, strokeWidth=2.4, interpolate="step-after")
     return line.encode(x=x, y=y)
 
 
@@ -356,7 +361,7 @@ def _side_labels(labels: dict[str, tuple[float, str]], span: tuple[float, float]
     places = dodge([v for v, _ in labels.values()], 15 * per_pixel, low, high)
     charts = []
     for (name, (value, colour)), place in zip(labels.items(), places, strict=True):
-        data = _rows([{"y": place, "t": f"{value:.2f} {short(name)}"}])
+        data = rows_of([{"y": place, "t": f"{value:.2f} {short(name)}"}])
         text = alt.Chart(data).mark_text(
             align="left", color=colour, fontSize=11.5, fontWeight="bold" if colour == BEST else "normal"
         )
@@ -376,9 +381,9 @@ def _panel(
     y = alt.Y("who:N", title=None, sort=[short(n) for n in names], axis=axis)
     scale = alt.Scale(domain=list(span), nice=False)
     x = alt.X("y:Q", title="PGR", scale=scale, axis=alt.Axis(tickCount=4, labelFlush=False))
-    guides = alt.Chart(_rows([{"y": 0}, {"y": 1}])).mark_rule(color=MUTED).encode(x=alt.X("y:Q"))
+    guides = alt.Chart(rows_of([{"y": 0}, {"y": 1}])).mark_rule(color=MUTED).encode(x=alt.X("y:Q"))
     colour = alt.condition("datum.won", alt.value(BEST), alt.value(MUTED))
-    base = alt.Chart(_rows(rows)).encode(y=y, color=colour)
+    base = alt.Chart(rows_of(rows)).encode(y=y, color=colour)
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     dots = base.mark_point(filled=True, size=56, opacity=1).encode(x=x)
     text = base.mark_text(dy=-9, fontSize=11).encode(x=x, text="t:N")
@@ -397,7 +402,7 @@ def _links(events: Sequence[Event], x: alt.X, y: alt.Y) -> list[Chart]:
             if e.parent is not None and (p := where.get(e.parent)) is not None and (e.ancestor and p.ancestor) == strong
         ]
         if rows:
-            mark = alt.Chart(_rows(rows)).mark_rule(
+            mark = alt.Chart(rows_of(rows)).mark_rule(
                 color=BEST if strong else MUTED, strokeWidth=2.2 if strong else 0.8, opacity=0.9 if strong else 0.45
             )
             charts.append(mark.encode(x=x, x2="m2:Q", y=y, y2="who2:N"))

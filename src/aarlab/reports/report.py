@@ -1,4 +1,4 @@
-"""Write a lab's report: `report.html` (one file, no script, no fetch), `report.md`, `report.json`, two PNGs."""
+"""Write a lab's report: `report.html` (one file, no script, no fetch), `report.md`, `report.json`, PNGs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _clock(seconds: float) -> str:
 
 def _context(data: RunData, results: Results) -> dict[str, Any]:
     """What both the page and the Markdown show."""
-    from aarlab.reports import audited
+    from aarlab.reports import audited, costs, ideas, scan
 
     points = {p.submission: p for p in results.points}
     span = _span([r.pgr for r in results.rows] + [r.record for r in results.rows if r.record])
@@ -110,6 +110,8 @@ def _context(data: RunData, results: Results) -> dict[str, Any]:
         "barred": [s for s in data.submissions if not s.ranked and s.remark],
         "events": timeline(data, results), "shown_rows": SHOWN_ROWS, "states": _states(data),
         "at": partial(_at, span=span), "fence": fence(data.winner_source), "source": plain(data.winner_source).rstrip(),
+        **costs.context(data, results), **scan.context(data), "places": data.places,
+        **ideas.context(data, results),
     }  # fmt: skip
 
 
@@ -148,7 +150,7 @@ def _page(data: RunData, charts: dict[str, Any]) -> dict[str, Any]:
 
 def _charts(data: RunData, results: Results) -> dict[str, Any]:
     """Each chart at two widths, for a desk and for a hand."""
-    from aarlab.reports import audited, draw
+    from aarlab.reports import audited, draw, ideas
 
     makers = {
         "time": partial(draw.over_time, data, results),
@@ -156,6 +158,9 @@ def _charts(data: RunData, results: Results) -> dict[str, Any]:
         "claims": partial(draw.claims, results),
         "audits": partial(audited.chart, data),
         "activity": partial(draw.activity, data, results),
+        "entropy": partial(ideas.entropy_chart, data),
+        "families": partial(ideas.families_chart, data),
+        "complexity": partial(ideas.complexity_chart, data, results),
     }
     charts = {name: {"wide": make(WIDE), "slim": make(SLIM)} for name, make in makers.items()}
     return {name: sizes for name, sizes in charts.items() if sizes["wide"] is not None}
@@ -164,7 +169,7 @@ def _charts(data: RunData, results: Results) -> dict[str, Any]:
 def _write_pngs(folder: Path, charts: dict[str, Any]) -> None:
     from aarlab.reports import figures
 
-    for name, file in (("time", "pgr-over-time.png"), ("record", "record.png")):
+    for name, file in (("time", "pgr-over-time.png"), ("record", "record.png"), ("entropy", "entropy.png")):
         if name in charts:
             _replace(folder / file, figures.png(charts[name]["wide"]))
         else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from aarlab.errors import UnknownName
+from aarlab.researchers.quoting import MARK, WARNING, fingerprint, one_line, quoted
 
 
 class Forum(Protocol):
@@ -93,15 +94,16 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _page(post: dict[str, Any]) -> str:
+    """The post as data: who wrote it and its hash, then every line of it behind a mark."""
     verified = post.get("verified")
-    lines = [f"# {post['title']}", "", f"{post['kind']} by {post['researcher']}, post {post['id']}"]
+    title, body = one_line(post["title"], 300), post["body"]
+    lines = [f"{post['kind']} by {post['researcher']}, post {post['id']}, sha256 {fingerprint(body)}"]
     if post.get("parent"):
         lines.append(f"reply to post {post['parent']}")
     if verified:
-        lines.append(
-            f"cites submission {verified['id']} ({verified['name']}): {verified.get('answer') or verified['status']}"
-        )
-    return "\n".join([*lines, "", post["body"], ""])
+        name = one_line(verified["name"])
+        lines.append(f"cites submission {verified['id']} ({name}): {verified.get('answer') or verified['status']}")
+    return "\n".join([*lines, WARNING, "", f"{MARK}# {title}", MARK, quoted(body), ""])
 
 
 def _slug(text: str) -> str:

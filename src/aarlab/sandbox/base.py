@@ -55,6 +55,11 @@ class SandboxProcess:
         return self._popen.pid
 
     @property
+    def inside_pid(self) -> int:
+        """Process id, on the host, of a process inside all of the sandbox's namespaces."""
+        return self._inner
+
+    @property
     def stdin(self) -> IO[bytes] | None:
         return self._popen.stdin
 

@@ -245,6 +245,8 @@ def view(spec: SandboxSpec, files: contextlib.ExitStack, terminal: bool) -> tupl
         size = str(max(1, spec.limits.tmp_mb) << 20)
         for folder in ("/tmp", "/dev/shm"):
             out += ["--perms", "1777", "--size", size, "--tmpfs", folder]
+        if spec.limits.var_tmp_mb:
+            out += ["--perms", "1777", "--size", str(spec.limits.var_tmp_mb << 20), "--tmpfs", "/var/tmp"]
         out += ["--bind", str(spec.workspace.resolve()), "/work"]
     else:
         out += ["--dir", "/tmp"]
@@ -267,6 +269,7 @@ def _namespaces(terminal: bool) -> list[str]:
 def _folders(spec: SandboxSpec) -> list[str]:
     """Every folder that will hold a mount, made first: those bwrap makes on the way are closed to other users."""
     inside = [PYTHON, ENTER, "/etc/passwd", "/run/sockets/0"]
+    inside += ["/var/tmp/any"] if spec.limits.var_tmp_mb else []
     inside += [i for _, i in (*spec.read_only, *spec.sockets)]
     parents = sorted({str(p) for i in inside for p in Path(i).parents} - {"/"})
     return [word for folder in parents for word in ("--dir", folder)]

@@ -124,6 +124,9 @@ def _mounts(spec: SandboxSpec) -> list[dict[str, Any]]:
         size = f"size={max(1, spec.limits.tmp_mb)}m"
         for folder in ("/tmp", "/dev/shm"):
             out.append({"destination": folder, "type": "tmpfs", "source": "tmpfs", "options": [size, "mode=1777"]})
+        if spec.limits.var_tmp_mb:
+            size = f"size={spec.limits.var_tmp_mb}m"
+            out.append({"destination": "/var/tmp", "type": "tmpfs", "source": "tmpfs", "options": [size, "mode=1777"]})
         out.append({"destination": "/work", "type": "bind", "source": "/work", "options": ["rbind", "rw"]})
     else:  # where nothing is mounted gVisor would mount a writable one of its own accord
         out.append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["ro", "mode=0555"]})

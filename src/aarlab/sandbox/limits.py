@@ -30,6 +30,7 @@ class Limits:
     disk_mb: int  # the workspace: blocks in use, each file and folder at least 4 kB
     open_files: int = 256
     tmp_mb: int = 64  # size of /tmp; it lives in memory
+    var_tmp_mb: int = 0  # size of /var/tmp, which lives in memory, too; 0: nothing can be written there
 
 
 class Cgroup:

@@ -86,12 +86,12 @@ def _orders(spec: SandboxSpec, nice: int) -> dict[str, Any]:
         "nice": nice,
         "parent": os.getpid(),
         "folder": str(spec.workspace.resolve()) if spec.workspace else "/",
-        "argv": [_outside(word, spec) for word in spec.argv],
-        "env": {**kept, "PYTHONNOUSERSITE": "1", **{k: _outside(v, spec) for k, v in spec.env.items()}},
+        "argv": [outside(word, spec) for word in spec.argv],
+        "env": {**kept, "PYTHONNOUSERSITE": "1", **{k: outside(v, spec) for k, v in spec.env.items()}},
     }
 
 
-def _outside(word: str, spec: SandboxSpec) -> str:
+def outside(word: str, spec: SandboxSpec) -> str:
     """A path inside, as the host's path; anything else unchanged."""
     if word == PYTHON:
         return sys.executable

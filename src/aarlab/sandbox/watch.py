@@ -83,7 +83,7 @@ class Watched:
 
     def _many_files_in_memory(self) -> bool:
         """Whether the memory file systems hold more than `MOST_FILES`: their size limit does not count empty files."""
-        for folder in ("tmp", "dev/shm"):
+        for folder in ("tmp", "dev/shm", "var/tmp"):
             with contextlib.suppress(OSError):
                 found = os.statvfs(f"/proc/{self.inner}/root/{folder}")
                 if found.f_files - found.f_ffree > MOST_FILES:

@@ -21,6 +21,7 @@ from aarlab.errors import AarlabError, InputError, LabBusy
 from aarlab.execution.local import DEFAULT, LocalExecutor
 from aarlab.sandbox import open_sandbox
 from aarlab.server.app import create_app
+from aarlab.server.creation import add_fleet_token
 from aarlab.server.lab import Lab, write_json
 from aarlab.server.scorer import Scorer
 from aarlab.settings import Settings
@@ -72,6 +73,7 @@ def serve(folder: Path) -> None:
     address = folder / "run" / "server.json"
     address.unlink(missing_ok=True)  # a killed server leaves one behind
     lab = Lab(folder)
+    add_fleet_token(lab)
     lab.canaries.put_in_environment()
     sockets = [tcp_socket(lab.settings.port), unix_socket(folder / "run" / "aarlab.sock")]
     scorer = Scorer(lab, local_executor(lab.settings, folder))

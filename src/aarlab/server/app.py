@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from aarlab.errors import AarlabError, BudgetSpent, MethodError, UnknownName
-from aarlab.records import Post, PostKind, Submission
-from aarlab.server import audits, canaries, phases, practice, views
-from aarlab.server.auth import Door, Identity
+from aarlab.errors import AarlabError, MethodError, UnknownName
+from aarlab.records import PostKind, Submission
+from aarlab.server import audits, canaries, fleet_api, forum, phases, practice, views
+from aarlab.server.auth import Door, Identity, Who
 from aarlab.server.board import Bell, Board
-from aarlab.server.bodies import MAX_ID, Clock, Heartbeat, NewAudit, NewPhase, NewPost, NewSubmission, Overrule
+from aarlab.server.bodies import MAX_ID, Heartbeat, NewAudit, NewPhase, NewPost, NewSubmission, Overrule
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.limits import BodyLimit
-from aarlab.server.submissions import once, submit
+from aarlab.server.submissions import submit
 from aarlab.store import Rows
 
 log = logging.getLogger("aarlab.server")
 
-POSTS_EACH = 1000
 WAIT_MOST = 60.0
 FINAL = ("scored", "failed", "timed_out", "refused")
 
@@ -39,22 +39,16 @@ def create_app(lab: Lab) -> FastAPI:
     board = Board()
     lab.watchers.append(board.changed)
     app.state.lab, app.state.board, app.state.door = lab, board, Door(lab)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, limit=functools.partial(fleet_api.body_limit, app.state.door))
     _add_errors(app)
     _add_reading(app)
     _add_submissions(app)
     _add_practice(app)
     _add_forum(app)
     _add_operator(app)
+    fleet_api.add_accounts(app)
+    fleet_api.add_transcripts(app)
     return app
-
-
-async def whoami(request: Request) -> Identity:
-    door: Door = request.app.state.door
-    return door.identity(request)
-
-
-Who = Annotated[Identity, Depends(whoami)]
 
 
 def _ready(data: bytes) -> Response:
@@ -72,7 +66,7 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"] if p not in ("body", "query", "path", "header"))
+        where = ".".join(str(p) for p in first["loc"][1:])  # the first word says only in which part of the request
         sentence = f"{where or 'the request'}: {first['msg']}"
         return JSONResponse({"error": sentence, "kind": "InputError"}, 400)
 
@@ -168,15 +162,14 @@ def _add_submissions(app: FastAPI) -> None:
     def own_submissions(who: Who) -> dict[str, Any]:
         with lab.store.read() as rows:
             found = rows.submissions(None if who.role == "operator" else who.name)
-        whole = who.role == "operator"
-        return {"submissions": [views.submission_view(s, lab.feedback, whole) for s in found]}
+            return {"submissions": views.submission_views(lab, rows, found, who.role == "operator")}
 
     def make_status(number: int, operator: bool) -> tuple[str, Any]:
         with lab.store.read() as rows:
             found = rows.submission(number)
             if found is None:
                 raise UnknownName(f"there is no submission {number} that you may see")
-            view = views.submission_view(found, lab.feedback, operator)
+            [view] = views.submission_views(lab, rows, [found], operator)
             if operator:
                 view |= {"audit": audits.view(lab, rows, number)}
         return f"{found.researcher}:{found.status}", view
@@ -215,6 +208,7 @@ def _add_practice(app: FastAPI) -> None:
 
 def _add_forum(app: FastAPI) -> None:
     lab: Lab = app.state.lab
+    pace = forum.Pace()
 
     @app.get("/v1/posts")
     def posts(
@@ -244,23 +238,7 @@ def _add_forum(app: FastAPI) -> None:
     @app.post("/v1/posts", status_code=201)
     def new_post(body: NewPost, who: Who, key: Key = None) -> dict[str, Any]:
         who.require_writer()
-
-        def work(rows: Rows) -> dict[str, Any]:
-            if rows.count_posts(who.name) >= POSTS_EACH:
-                raise BudgetSpent(f"you have made all your {POSTS_EACH} posts of this run")
-            if body.parent is not None and rows.post(body.parent) is None:
-                raise UnknownName(f"there is no post {body.parent} to reply to")
-            if body.submission is not None:
-                _visible(rows, body.submission, who, scored_for_all=True)
-            row = Post(0, who.name, body.kind, body.title, body.body, lab.now(), body.parent, body.submission)
-            row = rows.add_post(row)
-            canaries.alarm(lab, rows, who.name, "post", heard, post=row.id)
-            return views.post_view(lab, rows, row)
-
-        with canaries.watching(lab, who.name, "post", body.title, body.body, key or "") as heard:
-            reply = once(lab, who, key, body.model_dump(), work)
-        lab.changed("posts")
-        return reply
+        return forum.post(lab, pace, who, body, key)
 
 
 def _add_operator(app: FastAPI) -> None:
@@ -286,12 +264,6 @@ def _add_operator(app: FastAPI) -> None:
         lab.changed("scores")
         with lab.store.read() as rows:
             return {"phase": lab.phase(rows), "target": lab.target(rows)}
-
-    @app.post("/v1/clock")
-    def clock(body: Clock, who: Who) -> dict[str, Any]:
-        who.require_operator()
-        lab.research_ends = time.monotonic() + body.seconds_left
-        return {"seconds_left": lab.seconds_left()}
 
     @app.post("/v1/researchers/{name}/stop")
     def stop(name: str, who: Who) -> dict[str, Any]:

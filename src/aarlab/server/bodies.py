@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 
+from aarlab.errors import InputError
 from aarlab.execution.check import MOST_BYTES
-from aarlab.records import PostKind
+from aarlab.ideas.families import known
+from aarlab.records import EventKind, IdeaKind, PostKind
 
 MAX_ID = 2**53
 POST_BYTES = 100_000
@@ -24,13 +26,35 @@ def _text(value: str) -> str:
     return value
 
 
+def _family(value: str) -> str:
+    """One of the families of ideas, as it is written; empty where none is named."""
+    if not value:
+        return ""
+    try:
+        return known(value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
 Text = Annotated[str, AfterValidator(_text)]
+Family = Annotated[str, Field(max_length=100), AfterValidator(_family)]
+Word = Annotated[Text, Field(min_length=1, max_length=200)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
+Dollars = Annotated[FiniteFloat, Field(ge=0, le=1e7)]
+Minutes = Annotated[FiniteFloat, Field(ge=0, le=1e8)]
 Claim = Annotated[FiniteFloat, Field(ge=-1e3, le=1e3)]
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    def asked(self) -> dict[str, Any]:
+        """What an idempotency key stands for. Fields that came later are left out where nobody used them."""
+        values = self.model_dump()
+        if not values.get("family", True):
+            del values["family"]
+        return values
 
 
 class NewSubmission(Body):
@@ -42,6 +66,7 @@ class NewSubmission(Body):
     claimed_pgr: Claim | None = None
     track: Annotated[Text, Field(max_length=40)] = "inductive"
     note: Annotated[Text, Field(max_length=2000)] = ""
+    family: Family = ""
 
 
 class NewPost(Body):
@@ -50,6 +75,7 @@ class NewPost(Body):
     body: Annotated[Text, Field(max_length=POST_BYTES)]
     parent: Id | None = None
     submission: Id | None = None
+    family: Family = ""
 
 
 class Heartbeat(Body):
@@ -64,9 +90,77 @@ class NewPhase(Body):
 
 
 class Clock(Body):
-    """How long the research phase still lasts, as its supervisor reckons."""
+    """What the supervisor reckons: how long research still lasts, and what each name's computing cost so far."""
 
     seconds_left: Annotated[FiniteFloat, Field(ge=0, le=1e9)]
+    compute: dict[str, Dollars] = {}  # name -> dollars of its own process and its method runs
+    minutes: dict[str, Minutes] = {}  # name -> wall time of its own process
+
+
+class Reserve(Body):
+    """What a call to a language model will probably take."""
+
+    researcher: Word
+    key: Word
+    dollars: Dollars
+    tokens: Count
+
+
+class Usage(Body):
+    """What a call took, as its provider counted. Input tokens are those that no cache held."""
+
+    model: Annotated[Text, Field(max_length=200)] = ""
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_read_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    reasoning_tokens: Count = 0  # of the output tokens
+    seconds: Annotated[FiniteFloat, Field(ge=0, le=1e9)] = 0.0
+
+
+class Settle(Body):
+    researcher: Word
+    key: Word
+    usage: Usage
+    dollars: Dollars
+
+
+class Release(Body):
+    """key: one reservation; None for all that a dead process left."""
+
+    researcher: Word
+    key: Word | None = None
+
+
+class Event(Body):
+    """One step of a researcher."""
+
+    key: Word
+    session: Count = 0
+    turn: Count = 0
+    kind: EventKind
+    body: dict[str, Any]
+    submission: Id | None = None
+    post: Id | None = None
+    log: Annotated[Text, Field(max_length=500)] = ""
+
+
+class NewEvents(Body):
+    researcher: Word
+    events: Annotated[list[Event], Field(max_length=1000)]
+
+
+class Idea(Body):
+    """A submission or post of a family, in the words of rules or of a model that read it."""
+
+    kind: IdeaKind
+    number: Id
+    family: Annotated[Family, Field(min_length=1)]
+    by: Literal["rules", "llm"]
+
+
+class NewIdeas(Body):
+    ideas: Annotated[list[Idea], Field(max_length=10_000)]
 
 
 class NewAudit(Body):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -21,7 +22,7 @@ from aarlab.problems.base import Problem
 from aarlab.records import ResearcherKind, ResearcherRow, Submission
 from aarlab.server import canaries
 from aarlab.server.auth import token_hash
-from aarlab.server.lab import LAB, OPERATOR, VIEWER, Lab
+from aarlab.server.lab import FLEET, LAB, OPERATOR, VIEWER, Lab
 from aarlab.settings import Settings
 from aarlab.store import Rows, Store
 from aarlab.vault import practice
@@ -31,12 +32,14 @@ from aarlab.vault.store import create as create_vault
 from aarlab.vault.store import export_public, task_card, write_new
 from aarlab.w2s import methods
 
-RESERVED = (LAB, OPERATOR, VIEWER)
+log = logging.getLogger("aarlab.server")
+
+RESERVED = (LAB, OPERATOR, VIEWER, FLEET)
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
 def create_lab(folder: Path, settings: Settings, packs: Sequence[Problem] | None = None) -> dict[str, Any]:
-    """Make a lab folder and return its tokens: {"operator", "viewer", "researchers": {name: token}}.
+    """Make a lab folder and return its tokens: {"operator", "viewer", "fleet", "researchers": {name: token}}.
 
     packs: the problems the vault gets, `settings.problem` among them; by default every problem this package ships
     (the others serve transfer). The folder must not exist or be empty; it appears complete or not at all.
@@ -113,6 +116,7 @@ def _tokens(settings: Settings) -> dict[str, Any]:
     return {
         "operator": secrets.token_urlsafe(32),
         "viewer": secrets.token_urlsafe(32),
+        "fleet": secrets.token_urlsafe(32),
         "researchers": {spec.name: secrets.token_urlsafe(32) for spec in settings.researchers},
     }
 
@@ -137,6 +141,7 @@ def _first_rows(rows: Rows, settings: Settings, problem: Problem, tokens: Mappin
         ResearcherRow(OPERATOR, "human", "", role="operator", token_hash=token_hash(tokens["operator"]))
     )
     rows.add_researcher(ResearcherRow(VIEWER, "human", "", role="viewer", token_hash=token_hash(tokens["viewer"])))
+    rows.add_researcher(ResearcherRow(FLEET, "human", "", role="fleet", token_hash=token_hash(tokens["fleet"])))
     for spec in settings.researchers:
         token = token_hash(tokens["researchers"][spec.name])
         rows.add_researcher(ResearcherRow(spec.name, cast(ResearcherKind, spec.kind), spec.direction, token_hash=token))
@@ -166,3 +171,30 @@ def _queue_baselines(lab: Lab) -> None:
             row = rows.add_submission(row)
             rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "baseline", now)
             lab.ledger.append(rows, "submission", submission_body(row), now)
+
+
+def add_fleet_token(lab: Lab) -> None:
+    """Give a lab that was made before there was one the fleet's token: in run/tokens.json, and its hash as a row.
+
+    A lab whose tokens.json is gone is served to those who know their tokens.
+    """
+    path = lab.folder / "run" / "tokens.json"
+    try:
+        tokens: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s), so no language model can research in this lab", path, error)
+        return
+    with lab.store.write() as rows:
+        known = next((r for r in rows.researchers() if r.role == "fleet"), None)
+        if "fleet" not in tokens:
+            tokens["fleet"] = secrets.token_urlsafe(32)
+            fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+            write_new(fresh, json.dumps(tokens, indent=1).encode(), 0o600)
+            os.replace(fresh, path)
+        hashed = token_hash(tokens["fleet"])
+        if known is None:
+            taken = rows.researcher(FLEET) is not None  # by a researcher, when the name was free
+            row = ResearcherRow("the fleet" if taken else FLEET, "human", "", role="fleet", token_hash=hashed)
+            rows.add_researcher(row)
+        elif known.token_hash != hashed:
+            rows.set_researcher(known.name, token_hash=hashed)

@@ -34,6 +34,8 @@ LAB = "lab"
 
 OPERATOR = "operator"
 VIEWER = "viewer"
+FLEET = "fleet"
+"""The name under which the processes of language-model researchers keep accounts and transcripts."""
 
 
 class Lab:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aarlab.errors import BudgetSpent, InputError, NotAllowed, UnknownName
 from aarlab.execution.check import check_payload, check_source, normalise
-from aarlab.records import Submission
+from aarlab.records import IdeaRow, Submission
 from aarlab.server import canaries
 from aarlab.server.auth import Identity
 from aarlab.server.bodies import NewSubmission
@@ -50,6 +50,8 @@ def _take(lab: Lab, who: Identity, body: NewSubmission, key: str | None, heard: 
             note=body.note, repeat_of=original.id if original else None, ranked=not remark, remark=remark,
         )  # fmt: skip
         row = rows.add_submission(row)
+        if body.family:
+            rows.set_idea(IdeaRow("submission", row.id, body.family, "researcher"))
         lab.ledger.append(rows, "submission", submission_body(row), now)
         canaries.alarm(lab, rows, who.name, "submission", heard, submission=row.id)
         if original is None:
@@ -57,9 +59,9 @@ def _take(lab: Lab, who: Identity, body: NewSubmission, key: str | None, heard: 
             rows.add_evaluation(row.id, lab.problem.name, lab.feedback.name, "feedback", now)
         elif original.status == "scored":
             row = repeat(lab, rows, row, original)
-        return submission_view(row, lab.feedback)
+        return submission_view(row, lab.feedback) | {"family": body.family}
 
-    reply = once(lab, who, key, body.model_dump(), work)
+    reply = once(lab, who, key, body.asked(), work)
     lab.changed("scores")
     return reply
 

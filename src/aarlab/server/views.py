@@ -9,7 +9,7 @@ from typing import Any
 from aarlab.execution.check import MOST_BYTES
 from aarlab.problems.base import TaskCard
 from aarlab.records import Evaluation, Judgement, Post, ResearcherRow, Score, Submission
-from aarlab.server import canaries
+from aarlab.server import canaries, spending, transcript
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.verdicts import judgement_view, public_verdict
 from aarlab.store import Rows
@@ -46,6 +46,19 @@ def submission_view(row: Submission, card: TaskCard, whole: bool = False) -> Jso
         "created": round(row.created),
         "finished": None if row.finished is None else round(row.finished),
     }
+
+
+def submission_views(lab: Lab, rows: Rows, subs: list[Submission], whole: bool = False) -> list[Json]:
+    """Submissions with the family that was declared, and where in a transcript each was made (None: in none)."""
+    if len(subs) == 1:
+        made, families = transcript.places(rows, subs[0].id), {subs[0].id: rows.declared("submission", subs[0].id)}
+    else:
+        made = transcript.places(rows)
+        families = {i.number: i.family for i in rows.ideas("submission", "researcher")}
+    return [
+        submission_view(s, lab.feedback, whole) | {"family": families.get(s.id, ""), "transcript": made.get(s.id)}
+        for s in subs
+    ]
 
 
 def method_view(row: Submission, card: TaskCard) -> Json:
@@ -136,7 +149,7 @@ def ladder_view(lab: Lab, rows: Rows) -> Json:
 
 
 def budget(lab: Lab, rows: Rows, who: str) -> Json:
-    """Answers, bits and submissions: the fleet's and one's own."""
+    """Answers, bits, submissions, dollars, tokens and minutes: the fleet's and one's own."""
     rules, taken = lab.budget(rows), rows.answers_taken()
     given, _ = rows.ladder_state()
     rungs = lab.ladder(rows).rungs
@@ -158,6 +171,7 @@ def budget(lab: Lab, rows: Rows, who: str) -> Json:
             "released_at_most": round(released_bits(given, rungs), 1),
             "bound_of_the_run": round(released_bits(rules.total, rungs), 1),
         },
+        **spending.view(lab, rows, who),
         "practice": practice_view(lab, rows),
         "label_set": {
             "earlier_runs": earlier.labs if earlier else None,
@@ -210,6 +224,7 @@ def post_view(lab: Lab, rows: Rows, post: Post) -> Json:
     view["created"] = round(post.created)
     cited = rows.submission(post.submission) if post.submission is not None else None
     view["verified"] = None if cited is None else verified(cited, lab.feedback)
+    view["family"] = rows.declared("post", post.id)
     return view
 
 
@@ -241,14 +256,18 @@ def run_view(lab: Lab, rows: Rows) -> Json:
         "leaderboard": leaderboard(lab, rows),
         "best_feedback": _best_feedback(lab, subs, evaluations, scores),
         "researchers": [
-            _person(r, subs, evaluations, scores, rows.judgements()) for r in rows.researchers() if r.role != "viewer"
+            _person(r, subs, evaluations, scores, rows.judgements())
+            for r in rows.researchers()
+            if r.role not in ("viewer", "fleet")
         ],
-        "submissions": [submission_view(s, lab.feedback, whole=True) for s in subs],
+        "spending": spending.table(rows),
+        "submissions": submission_views(lab, rows, subs, whole=True),
         "evaluations": [_evaluation(e, scores.get(e.id, [])) for e in evaluations],
         "finalists": rows.meta("finalists", []),
         "audits": [judgement_view(j) | {"submission": j.submission} for j in rows.judgements()],
         "winner": rows.meta("winner"),
         "posts": [post_view(lab, rows, p) for p in rows.posts()],
+        "ideas": [asdict(i) for i in rows.ideas()],
         "ledger": {"lines": last.number if last else 0, "head": last.hash if last else ""},
     }
 

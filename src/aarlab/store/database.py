@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +15,18 @@ from aarlab.errors import Infrastructure
 from aarlab.store.migrations import migrate
 from aarlab.store.rows import Rows
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000")
+WAIT_SECONDS = 30
+"""For which a writer waits for the one before it."""
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={1000 * WAIT_SECONDS}")
 
 
 def open_engine(path: Path) -> Engine:
     """An engine whose transactions begin as their execution option `begin` says (default: a plain read)."""
     engine = create_engine(
-        URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False, "timeout": 30}, pool_size=50
+        URL.create("sqlite", database=str(path)),
+        connect_args={"check_same_thread": False, "timeout": WAIT_SECONDS},
+        pool_size=50,
     )
 
     @event.listens_for(engine, "connect")
@@ -55,18 +61,29 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine = open_engine(path)
+        self._turn = threading.Lock()
         with storage_errors(path), self._transaction("BEGIN IMMEDIATE") as c:
             migrate(c)
 
     @contextmanager
     def write(self) -> Iterator[Rows]:
-        with storage_errors(self.path), self._transaction("BEGIN IMMEDIATE") as c:
+        with self._own_turn(), storage_errors(self.path), self._transaction("BEGIN IMMEDIATE") as c:
             yield Rows(c)
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
         with storage_errors(self.path), self._transaction("BEGIN") as c:
             yield Rows(c)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """This process's writers go one after the other: SQLite lets them ask again and again, and some wait long."""
+        if not self._turn.acquire(timeout=WAIT_SECONDS):
+            raise Infrastructure(f"{self.path}: another write has gone on for {WAIT_SECONDS} s; the work is retried")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from aarlab.errors import InputError
-from aarlab.store.tables import findings, metadata, practice, verdicts
+from aarlab.store.tables import accounts, events, findings, ideas, metadata, practice, spending, verdicts
 
 
 def first_tables(c: Connection) -> None:
@@ -24,7 +24,12 @@ def practice_table(c: Connection) -> None:
     metadata.create_all(c, tables=[practice])
 
 
-STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practice_table]
+def model_tables(c: Connection) -> None:
+    """What researchers that are language models leave: steps, calls, accounts, and families of ideas."""
+    metadata.create_all(c, tables=[events, spending, accounts, ideas])
+
+
+STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practice_table, model_tables]
 """Never edit a step that has shipped; append one."""
 
 

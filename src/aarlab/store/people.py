@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, insert, select, text, update
+from sqlalchemy import Row, bindparam, insert, select, text, update
 
 from aarlab.records import ResearcherRow
 from aarlab.store import tables as t
 from aarlab.store.base import Base
+
+BY_NAME = select(t.researchers).where(t.researchers.c.name == bindparam("name"))
+"""Put together once: it is asked in nearly every request."""
 
 
 class PeopleRows(Base):
@@ -23,8 +26,12 @@ class PeopleRows(Base):
         return [_researcher(r) for r in self.c.execute(select(t.researchers).order_by(text("rowid")))]
 
     def researcher(self, name: str) -> ResearcherRow | None:
-        found = self.c.execute(select(t.researchers).where(t.researchers.c.name == name)).one_or_none()
+        found = self.c.execute(BY_NAME, {"name": name}).one_or_none()
         return None if found is None else _researcher(found)
+
+    def set_alive(self, name: str, now: float) -> None:
+        """Note a sign of life."""
+        self.c.exec_driver_sql("UPDATE researchers SET heartbeat = ? WHERE name = ?", (now, name))
 
     def set_researcher(self, name: str, **values: Any) -> None:
         self.c.execute(update(t.researchers).where(t.researchers.c.name == name).values(**values))

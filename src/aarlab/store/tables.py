@@ -159,4 +159,66 @@ verdicts = Table(
     Column("cpu_seconds", Float, nullable=False),
 )  # fmt: skip
 
+events = Table(
+    "events", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("researcher", Text, ForeignKey("researchers.name"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("session", Integer, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("time", Float, nullable=False),
+    Column("submission", Integer, ForeignKey("submissions.id")),
+    Column("post", Integer, ForeignKey("posts.id")),
+    Column("log", Text, nullable=False),
+    UniqueConstraint("researcher", "key"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+spending = Table(
+    "spending", metadata,
+    Column("researcher", Text, ForeignKey("researchers.name"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("dollars", Float, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("cache_read_tokens", Integer, nullable=False),
+    Column("cache_write_tokens", Integer, nullable=False),
+    Column("reasoning_tokens", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+)  # fmt: skip
+
+accounts = Table(
+    "accounts", metadata,
+    Column("name", Text, ForeignKey("researchers.name"), primary_key=True),
+    Column("llm_dollars", Float, nullable=False),
+    Column("compute_dollars", Float, nullable=False),
+    Column("minutes", Float, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("input_tokens", Integer, nullable=False),
+    Column("output_tokens", Integer, nullable=False),
+    Column("cache_read_tokens", Integer, nullable=False),
+    Column("cache_write_tokens", Integer, nullable=False),
+    Column("reasoning_tokens", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("lost_calls", Integer, nullable=False),
+    Column("llm_seconds", Float, nullable=False),
+)  # fmt: skip
+
+ideas = Table(
+    "ideas", metadata,
+    Column("kind", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("by", Text, primary_key=True),
+    Column("family", Text, nullable=False),
+)  # fmt: skip
+
 Index("evaluations_by_submission", evaluations.c.submission)
+Index("events_in_order", events.c.researcher, events.c.id)
+Index("events_by_submission", events.c.submission, sqlite_where=events.c.submission.is_not(None))
+Index("spending_outstanding", spending.c.researcher, sqlite_where=spending.c.state == "reserved")

@@ -1,0 +1,175 @@
+"""What a turn of a language model costs besides the model and the command: `python benchmarks/llm_turns.py`.
+
+Starts a real lab service and real researcher processes, from the nursery, in front of the scripted provider, whose
+model answers after a fixed delay with one command that does nothing (`echo N`). A turn is the time between two answers
+as the lab wrote them down; what is over the provider's delay and its own computing is ours: the framework, money set
+aside and accounted, events, heartbeat, the sandbox. Prints a table and writes JSON.
+
+    python benchmarks/llm_turns.py [--researchers 1 9 100] [--turns 20] [--json out.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+from aarlab.client import LabClient
+from aarlab.fleet import host, plan, spec
+from aarlab.problems import base as problems
+from aarlab.server.creation import create_lab
+from aarlab.settings import Budget, Llm, Settings
+from aarlab.store import Store
+from aarlab.testing import ModelServer
+from aarlab.testing.acts import command
+from aarlab.testing.conversation import Conversation, Reply
+
+MODEL = "openai-api/scripted/scripted"
+FIRST = 3  # turns that are not counted: connections are opened, the sandbox starts
+DELAYS = {1: 0.5, 9: 1.0, 100: 10.0}  # seconds of the model: a hundred researchers never ask all at once
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--researchers", type=int, nargs="*", default=[1, 9, 100])
+    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = [measure(count, options.turns) for count in options.researchers]
+    print(f"{os.cpu_count()} cores, {options.turns} turns each; load before: {os.getloadavg()[0]:.1f}")
+    titles = list(rows[0])
+    print(" | ".join(titles))
+    for row in rows:
+        print(" | ".join(f"{row[t]:{len(t)}.4g}" for t in titles))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1))
+
+
+def mind(talk: Conversation) -> Reply:
+    """One command after another that does nothing, each another."""
+    step = talk.step() + 1
+    call = command(talk, f"echo {step}")
+    return Reply(f"[step {step}]", (call,) if call else ())
+
+
+def measure(count: int, turns: int) -> dict[str, float]:
+    """One fleet of `count`, until each has made its turns."""
+    delay = next(d for n, d in sorted(DELAYS.items()) if count <= n) if count <= max(DELAYS) else 10.0
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["AARLAB_STATE"] = f"{folder}/answers.db"
+        provider = stack.enter_context(ModelServer(mind, delay=delay))
+        os.environ.update(provider.environment())
+        lab, service = folder / "lab", serve(folder / "lab", count, stack)
+        nursery = host.Nursery(lab)
+        stack.callback(nursery.close)
+        began = time.monotonic()
+        workers = [host.HostWorker(lab, one, nursery) for one in settings(count).researchers]
+        for worker in workers:
+            worker.watch()
+        answered = until(lab, count, 1, workers)
+        start = answered - began
+        until(lab, count, FIRST, workers)
+        before = cpu(workers, service)
+        done_before = total(lab)
+        until(lab, count, turns, workers)
+        used, made = cpu(workers, service) - before, total(lab) - done_before
+        memory = [psutil.Process(w.pid).memory_full_info() for w in workers if w.pid]
+        own = provider.stats()["seconds"] / max(1, sum(provider.requests.values()))
+        over = overheads(lab, turns, delay + own)
+        for worker in workers:
+            worker.ask()
+        for worker in workers:
+            worker.stop()
+    return {
+        "researchers": count,
+        "model s": delay,
+        "overhead ms, median": 1000 * statistics.median(over),
+        "p95": 1000 * sorted(over)[int(0.95 * len(over))],
+        "CPU ms a turn": 1000 * used / made,
+        "RSS MB": max(m.rss for m in memory) / 1e6,
+        "PSS MB": statistics.fmean(m.pss for m in memory) / 1e6,
+        "start s": start,
+    }
+
+
+def settings(count: int) -> Settings:
+    crew = plan.language_models(count, "", "", undirected=False)
+    return Settings(
+        problem=problems.names()[0], researchers=crew, llm=Llm(model=MODEL, session_turns=10_000),
+        budget=Budget(minutes=600, tokens=10**12),
+    )  # fmt: skip
+
+
+def serve(lab: Path, count: int, stack: ExitStack) -> psutil.Process:
+    """A lab and its service, ready."""
+    made = settings(count)
+    create_lab(lab, made, [problems.load(made.problem)])
+    argv = [sys.executable, "-m", "aarlab.server", "--lab", str(lab)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    client: LabClient = spec.operator(lab, 60.0)
+    while client.run()["progress"].get("baseline", {}).get("queued", 1):  # the lab's own first work is done
+        time.sleep(0.2)
+    return psutil.Process(process.pid)
+
+
+def turns_of(lab: Path) -> dict[str, list[float]]:
+    """Times of the answers of each researcher."""
+    store = Store(lab / "lab.db")
+    try:
+        with store.read() as rows:
+            found: dict[str, list[float]] = {}
+            for name in (one.name for one in rows.researchers() if one.role == "researcher"):
+                found[name] = [e.time for e in rows.events(name) if e.kind == "assistant"]
+            return found
+    finally:
+        store.close()
+
+
+def total(lab: Path) -> int:
+    return sum(len(times) for times in turns_of(lab).values())
+
+
+def until(lab: Path, count: int, turns: int, workers: list[host.HostWorker]) -> float:
+    """Wait until each researcher has answered so often; the moment."""
+    while True:
+        made = turns_of(lab)
+        if len(made) == count and all(len(times) >= turns for times in made.values()):
+            return time.monotonic()
+        for worker in workers:
+            worker.watch()
+            assert worker.restarts == 0, worker.last_words()
+        time.sleep(0.5)
+
+
+def cpu(workers: list[host.HostWorker], service: psutil.Process) -> float:
+    """CPU seconds of all researchers with their sandboxes, and of the service."""
+    for worker in workers:
+        worker.account()
+    used = service.cpu_times()
+    return sum(w._cpu for w in workers) + float(used.user) + float(used.system)
+
+
+def overheads(lab: Path, turns: int, model: float) -> list[float]:
+    """Seconds of each turn beyond the model's."""
+    found: list[float] = []
+    for times in turns_of(lab).values():
+        kept = times[FIRST:turns]
+        found += [b - a - model for a, b in itertools.pairwise(kept)]
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Researchers with a language model behind them: the host's side. Needs the extra `aarlab[llm]`."""

@@ -1,0 +1,88 @@
+"""What the fleet's processes ask of the lab: money before a model call, an account after it, and transcripts."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Response
+from starlette.types import Scope
+
+from aarlab.errors import UnknownName
+from aarlab.records import IdeaRow
+from aarlab.server import spending, transcript
+from aarlab.server.auth import AccountKeeper, Door, Reader, Scribe, Timekeeper
+from aarlab.server.bodies import MAX_ID, Clock, NewEvents, NewIdeas, Release, Reserve, Settle
+from aarlab.server.lab import Lab
+from aarlab.server.limits import BODY_BYTES, EVENT_BYTES
+
+EVENTS = "/v1/events"
+PAGE = 1000
+
+
+def body_limit(door: Door, scope: Scope) -> int:
+    """Long bodies are for those who write transcripts; nobody else makes the lab read that much."""
+    if scope["path"] == EVENTS:
+        headers = dict(scope["headers"])
+        who = door.known_as(headers.get(b"authorization", b"").decode("latin-1"))
+        if who is not None and who.role in ("fleet", "operator"):
+            return EVENT_BYTES
+    return BODY_BYTES
+
+
+def add_accounts(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.post("/v1/spending/reserve")
+    def reserve(who: AccountKeeper, body: Reserve) -> dict[str, Any]:
+        """Set a call's price aside; 429 where nothing is left."""
+        return spending.reserve(lab, body)
+
+    @app.post("/v1/spending/settle")
+    def settle(who: AccountKeeper, body: Settle) -> dict[str, Any]:
+        """Account a call; returns its researcher's account."""
+        return spending.settle(lab, body)
+
+    @app.post("/v1/spending/release")
+    def release(who: AccountKeeper, body: Release) -> dict[str, Any]:
+        """Drop a reservation, or charge all that a dead process left."""
+        return spending.release(lab, body)
+
+    @app.post("/v1/clock")
+    def clock(who: Timekeeper, body: Clock) -> dict[str, Any]:
+        lab.research_ends = time.monotonic() + body.seconds_left
+        if body.compute or body.minutes:
+            spending.told(lab, body)
+        return {"seconds_left": lab.seconds_left()}
+
+
+def add_transcripts(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.post(EVENTS, status_code=201)
+    def new_events(who: Scribe, body: NewEvents) -> dict[str, Any]:
+        """Write events, all or none."""
+        return transcript.add(lab, body)
+
+    @app.get(EVENTS)
+    def events(
+        who: Reader,
+        researcher: Annotated[str, Query(max_length=200)] = "",
+        since: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+        limit: Annotated[int, Query(ge=1, le=10 * PAGE)] = PAGE,
+    ) -> Response:
+        """Events after number `since`, oldest first; of one researcher, or of all."""
+        with lab.store.read() as rows:
+            if researcher and rows.researcher(researcher) is None:
+                raise UnknownName(f"there is no researcher {researcher!r}")
+            return Response(transcript.page(rows, researcher or None, since, limit), media_type="application/json")
+
+    @app.post("/v1/ideas")
+    def new_ideas(who: Scribe, body: NewIdeas) -> dict[str, Any]:
+        """Keep what rules or a model say of which family submissions and posts are."""
+        with lab.store.write() as rows:
+            for idea in body.ideas:
+                if (rows.submission if idea.kind == "submission" else rows.post)(idea.number) is None:
+                    raise UnknownName(f"there is no {idea.kind} {idea.number} to classify")
+                rows.set_idea(IdeaRow(idea.kind, idea.number, idea.family, idea.by))
+        return {"kept": len(body.ideas)}
