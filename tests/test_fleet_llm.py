@@ -357,6 +357,7 @@ def test_without_any_key_a_run_does_not_start(folder):
     assert "ANTHROPIC_API_KEY" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_fleet_that_cannot_go_on_stops_and_says_why(folder):
     """All keys wrong: exit code 3, the reason, and research is not over: it waits for a better key."""
     with ModelServer("researcher", keys=(KEY,)) as provider:

@@ -147,7 +147,7 @@ def test_a_real_lab_shows_its_calls_places_and_signs(tmp_path: Path) -> None:
         with lab.lab.store.write() as rows:
             step = EventRow(0, "r1", "k", 1, 4, "tool", json.dumps(message), 1.0, number, None, LOG)
             rows.add_events("r1", [step])
-            rows.set_call(Call("r1", "c1", "settled", 2.5, 1300, 1.0, "anthropic/x", 1000, 200, 100, 0, 0, 3.0))
+            rows.set_call(Call("r1", "c1", "settled", 2.5, 1300, 1.0, "anthropic/x", 1000, 200, 100, 0, 0, 3.0), None)
     scan(folder)
     data = collect(folder)
     assert data.places[number] == Place("r1", LOG, 1, 4, 1, "t4")

@@ -10,9 +10,11 @@ from aarlab.settings import Budget, Llm, ModelPrice, Prices, ResearcherSpec, Set
 def test_what_is_written_is_read_back(tmp_path):
     """lab.toml holds a run's settings exactly."""
     first = Settings(
-        budget=Budget(minutes=2.5, answers=7), llm=Llm(model="anthropic/x", context_tokens=5),
-        prices=Prices(models=(ModelPrice("anthropic/x", 5.0, 25.0, 0.5, 6.25),)), researchers=(ResearcherSpec("ada", direction="posterior"), ResearcherSpec("bo", "llm")),
-    )  # fmt: skip
+        budget=Budget(minutes=2.5, answers=7),
+        llm=Llm(model="anthropic/x", context_tokens=5),
+        prices=Prices(models=(ModelPrice("anthropic/x", 5.0, 25.0, 0.5, 6.25),)),
+        researchers=(ResearcherSpec("ada", direction="posterior"), ResearcherSpec("bo", "llm")),
+    )
     settings.write(first, tmp_path / "lab.toml")
     assert settings.read(tmp_path / "lab.toml") == first
 

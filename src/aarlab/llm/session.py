@@ -39,8 +39,8 @@ AFRESH, GIVE_UP = 3, 6  # sessions in a row without one turn
 class Seat:
     """Everything one researcher's sessions need.
 
-    opening: the first two messages of a conversation; again: those of one that starts afresh. sandbox: where its commands run.
-    agent: who thinks; by default a model with the tools, else an outside program.
+    opening: the first two messages of a conversation; again: those of one that starts afresh. sandbox: where its
+    commands run. agent: who thinks; by default a model with the tools, else an outside program.
     """
 
     desk: Desk

@@ -15,6 +15,7 @@ from aarlab.records import Estimate
 from aarlab.reports.data import LAB, RunData
 from aarlab.reports.results import Results
 
+LEAST = 0.0001  # dollars; what is less is not told apart
 COUNTS = ("calls", "lost_calls", "tokens", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -109,9 +110,9 @@ def sentence(data: RunData, results: Results) -> str:
         text += f"; {money(total.per_hour)} a researcher-hour"
     record, above = found["record"], found["above_baseline"]
     if record.mean is not None:
-        text += f"; {money(record.mean)} a point of PGR of record (a point is 0.01){_range(record)}"
+        text += f"; {_price(record.mean)} a point of PGR of record (a point is 0.01){_range(record)}"
     if above.mean is not None:
-        text += f", {money(above.mean)} a point above the best shown baseline{_range(above)}"
+        text += f", {_price(above.mean)} a point above the best shown baseline{_range(above)}"
     lost = (
         f" {count(total.lost_calls, 'call')} of killed processes are counted as reserved." if total.lost_calls else ""
     )
@@ -119,11 +120,15 @@ def sentence(data: RunData, results: Results) -> str:
 
 
 def _range(price: PerPoint) -> str:
-    from aarlab.reports.sentences import money
-
     if price.low is None:
         return ""
-    return f" [{money(price.low)}, {'no bound' if price.high is None else money(price.high)}]"
+    return f" [{_price(price.low)}, {'no bound' if price.high is None else _price(price.high)}]"
+
+
+def _price(dollars: float) -> str:
+    from aarlab.reports.sentences import money
+
+    return money(dollars) if dollars >= LEAST else f"under ${LEAST}"
 
 
 def document(data: RunData, results: Results) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ class Canaries:
         return [where for where, word in self.words.items() if any(s in t for s in spellings(word) for t in plain)]
 
 
+@cache
 def spellings(word: str) -> frozenset[str]:
     """How half a word may be written, small letters and digits only."""
     found: set[str] = set()
