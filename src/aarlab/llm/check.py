@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import Model, get_model
@@ -10,6 +11,10 @@ from inspect_ai.model import Model, get_model
 from aarlab.errors import AarlabError, ConfigError
 from aarlab.llm.prices import price_of
 from aarlab.settings import ModelPrice
+
+
+OWN_CLIENT_RETRIES = ("anthropic", "openai", "openai-api", "vllm", "together", "azureai", "grok")
+"""Providers whose client would try again by itself and say nothing; Inspect tries again and the meter shows it."""
 
 
 class CannotGoOn(AarlabError):
@@ -21,9 +26,10 @@ class CannotGoOn(AarlabError):
 def check_model(model: str, base_url: str = "") -> Model:
     """The model, not yet asked anything. Raises ConfigError for an unknown name, a missing key or a missing package."""
     try:
-        return get_model(model, base_url=base_url or None)
+        silent: dict[str, Any] = {"max_retries": 0} if model.partition("/")[0] in OWN_CLIENT_RETRIES else {}
+        return get_model(model, base_url=base_url or None, **silent)
     except PrerequisiteError as error:
-        raise ConfigError(f"model {model!r}: {_sentence(str(error.message))}") from None
+        raise ConfigError(f"model {model!r}: {_sentence(str(error.message)).removeprefix('ERROR: ')}") from None
     except ValueError as error:
         raise ConfigError(
             f"model {model!r}: {_sentence(str(error))}; names look like anthropic/MODEL, openai/MODEL, google/MODEL "
