@@ -85,6 +85,7 @@ def test_a_budget_ends_the_work_within_one_call(tmp_path):
         assert "budget" in lab.words().splitlines()[-1] or "$" in lab.words().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_provider_that_fails_is_waited_for(tmp_path):
     """429, 529, 500, broken tool calls, empty and cut answers: shown, and the work goes on to its end."""
     faults = ("at:2:429", "at:4:529", "at:6:500", "at:8:malformed", "at:10:empty", "at:12:truncate", "at:14:wrong")
@@ -97,15 +98,13 @@ def test_a_provider_that_fails_is_waited_for(tmp_path):
         assert lab.client().run()["submissions"]
 
 
+@pytest.mark.slow
 def test_who_only_talks_is_nudged_and_then_starts_afresh(tmp_path):
     """Fifty answers without a tool call: nudges, fresh starts, and it goes on until the budget ends it."""
     made = llm_lab.settings(llm={"session_turns": 500}, budget=Budget(tokens=400_000))
     with LlmLab(tmp_path / "lab", made, mind="mute") as lab:
         process = lab.start()
-        end = time.monotonic() + 90
-        while lab.models.requests["anthropic"] < 50 and time.monotonic() < end:
-            time.sleep(0.2)
-        assert lab.models.requests["anthropic"] >= 50
+        lab.wait_for(50)
         process.kill()
         process.wait()
         kinds = Counter(e["kind"] for e in lab.events())
@@ -114,13 +113,12 @@ def test_who_only_talks_is_nudged_and_then_starts_afresh(tmp_path):
         assert any("without a tool call" in t for t in told(lab))
 
 
+@pytest.mark.slow
 def test_who_repeats_is_nudged_and_then_starts_afresh(tmp_path):
     """The same command with the same result."""
     with LlmLab(tmp_path / "lab", llm_lab.settings(), mind="loop") as lab:
         process = lab.start()
-        end = time.monotonic() + 90
-        while lab.models.requests["anthropic"] < 20 and time.monotonic() < end:
-            time.sleep(0.2)
+        lab.wait_for(20)
         process.kill()
         process.wait()
         assert any("the same action 6 times in a row" in t for t in told(lab))
@@ -140,6 +138,7 @@ def test_a_long_conversation_is_summarised(tmp_path):
         assert "[step" in json.dumps(cuts[1]["messages"][2])
 
 
+@pytest.mark.slow
 def test_sessions_follow_each_other(tmp_path):
     """A fresh transcript after so many turns; the conversation does not notice."""
     made = llm_lab.settings(llm={"session_turns": 4})
@@ -203,8 +202,7 @@ def test_a_log_that_a_kill_left_open_is_made_whole(tmp_path):
     """The next process of this researcher completes the transcript of the killed one."""
     with LlmLab(tmp_path / "lab", llm_lab.settings(), mind="researcher:steps=6", delay=0.2) as lab:
         process = lab.start()
-        while lab.models.requests["anthropic"] < 3:
-            time.sleep(0.02)
+        lab.wait_for(3)
         process.kill()
         process.wait()
         time.sleep(0.1)

@@ -127,6 +127,8 @@ def finish(lab: Path) -> int:
     """Write the report and say what came out."""
     from aarlab.reports.report import headline, write
 
+    for line in models.read_afterwards(lab):
+        say(line)
     page = write(lab)
     say(headline(lab))
     say(f"report: {page}")

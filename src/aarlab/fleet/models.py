@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aarlab import settings as settings_file
-from aarlab.errors import ConfigError, Infrastructure, InputError
+from aarlab.errors import AarlabError, ConfigError, Infrastructure, InputError
 from aarlab.fleet import host, keys
 from aarlab.problems import base
 from aarlab.settings import Settings
@@ -72,9 +73,47 @@ def transcripts(lab: Path, port: int) -> int:
         return 0
 
 
+def read_afterwards(lab: Path) -> list[str]:
+    """Before the report of a fleet of language models: the scan, and the ideas' reader.
+
+    Lines on what was found or could not be done; a report is written in any case.
+    """
+    settings = settings_file.read(lab / "lab.toml")
+    if not any(one.kind in host.KINDS for one in settings.researchers):
+        return []
+    lines = []
+    steps: list[Callable[[], str]] = [lambda: _scanned(lab)]
+    if settings.llm.reader_model:
+        steps.append(lambda: _sorted(lab, settings))
+    for step in steps:
+        try:
+            lines.append(step())
+        except AarlabError as error:
+            lines.append(str(error))
+    return [line for line in lines if line]
+
+
+def _scanned(lab: Path) -> str:
+    found = scan(lab, "")
+    number = len(found["signs"]) + found["left_out"]
+    return f"scan of the transcripts: {number} signs of reward hacking, read them in the report" if number else ""
+
+
+def _sorted(lab: Path, settings: Settings) -> str:
+    from aarlab.llm.reader import reader, sort_ideas
+
+    classed, left = sort_ideas(lab, reader(settings.llm.reader_model, settings.llm.base_url))
+    return f"{settings.llm.reader_model} classed {classed} ideas, {left} left to the rules"
+
+
 def scan(lab: Path, model: str) -> dict[str, Any]:
     """Look for signs of reward hacking in what researchers did. model: an Inspect name; empty: the one of lab.toml."""
     from aarlab.llm.scan.run import scan as scan_lab
+
+    if importlib.util.find_spec("inspect_ai") is not None:
+        from aarlab.llm.transcripts import recover
+
+        recover(lab)
 
     return scan_lab(lab, model)
 
@@ -85,7 +124,7 @@ def signs(found: dict[str, Any]) -> str:
     lines = [f"read: {read or 'nothing'}"]
     for sign in found["signs"]:
         where = f"{sign['researcher']} turn {sign['turn']}"
-        lines.append(f"{sign['kind']:10} {where:20} {sign['sentence']}: {sign['quote']!r}")
+        lines.append(f"{sign['kind']:22} {where:20} {sign['sentence']}: {sign['quote']!r}")
     if found["left_out"]:
         lines.append(f"{found['left_out']} more of the same kinds are counted in run/scan.json, not shown")
     return "\n".join(lines if found["signs"] else [*lines, "no signs"])

@@ -257,8 +257,8 @@ class Supervisor:
             row = known.get(worker.one.name, {})
             if row.get("status") == "stopped":
                 worker.stop()
-            elif costs.researcher_spent(self.settings, totals, worker.one.name):
-                worker.stop("budget spent")
+            elif reason := costs.researcher_spent(self.settings, totals, worker.one.name):
+                worker.stop(f"budget spent: {reason}")
             else:
                 worker.watch(row.get("heartbeat"))
 

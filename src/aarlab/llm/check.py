@@ -12,7 +12,6 @@ from aarlab.errors import AarlabError, ConfigError
 from aarlab.llm.prices import price_of
 from aarlab.settings import ModelPrice
 
-
 OWN_CLIENT_RETRIES = ("anthropic", "openai", "openai-api", "vllm", "together", "azureai", "grok")
 """Providers whose client would try again by itself and say nothing; Inspect tries again and the meter shows it."""
 

@@ -27,6 +27,7 @@ from aarlab.researchers import findings
 from aarlab.settings import Llm
 
 SYNC_SECONDS = 60.0
+WORD_SECONDS = 2.0  # between two heartbeats that a turn sends
 MOST_SILENT = 5  # answers in a row without a tool call after which the conversation starts afresh
 REPEATS_NUDGED, MOST_REPEATS = 3, 6  # the same call with the same result, in a row
 
@@ -49,7 +50,7 @@ class Desk:
         self.silent = 0
         self.turns_in_session = 0
         self._seen: deque[str] = deque(maxlen=MOST_REPEATS)
-        self._next_sync = 0.0
+        self._next_sync = self._next_word = 0.0
         self._written: set[str] = set()
 
     # The conversation
@@ -133,8 +134,9 @@ class Desk:
         self.turns_in_session += 1
         self.calls.start(message.tool_calls or [])
         await anyio.to_thread.run_sync(self.write, [message])
-        doing = ", ".join(c.function for c in message.tool_calls or []) or "no tool call"
-        await anyio.to_thread.run_sync(self.say, f"turn {self.turn}: {doing}")
+        if time.monotonic() >= self._next_word:
+            doing = ", ".join(c.function for c in message.tool_calls or []) or "no tool call"
+            await anyio.to_thread.run_sync(self.say, f"turn {self.turn}: {doing}")
 
     async def next(self, messages: Sequence[ChatMessage]) -> str | bool:
         """After the tools of a turn: True to go on, a text to nudge with, False to end the session."""
@@ -174,6 +176,7 @@ class Desk:
 
     def say(self, state: str) -> None:
         """Heartbeat; its reply may say that this researcher was stopped or that research is over."""
+        self._next_word = time.monotonic() + WORD_SECONDS
         reply = self.lab.heartbeat(self.redact(state)[:500])
         if reply["stop"] and not self.ending:
             self.ending = "stopped by the lab"
