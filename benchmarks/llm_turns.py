@@ -1,9 +1,12 @@
 """What a turn of a language model costs besides the model and the command: `python benchmarks/llm_turns.py`.
 
+"overhead" is a turn less the scripted model's delay and computing; "client" is what the provider's own client adds to
+the call (building and checking requests); "ours" is the rest: the framework, money set aside and accounted, events,
+heartbeat, the sandbox and the command.
+
 Starts a real lab service and real researcher processes, from the nursery, in front of the scripted provider, whose
 model answers after a fixed delay with one command that does nothing (`echo N`). A turn is the time between two answers
-as the lab wrote them down; what is over the provider's delay and its own computing is ours: the framework, money set
-aside and accounted, events, heartbeat, the sandbox. Prints a table and writes JSON.
+as the lab wrote them down. Prints a table and writes JSON.
 
     python benchmarks/llm_turns.py [--researchers 1 9 100] [--turns 20] [--json out.json]
 """
@@ -87,6 +90,7 @@ def measure(count: int, turns: int) -> dict[str, float]:
         memory = [psutil.Process(w.pid).memory_full_info() for w in workers if w.pid]
         own = provider.stats()["seconds"] / max(1, sum(provider.requests.values()))
         over = overheads(lab, turns, delay + own)
+        client = call_seconds(lab) - delay - own
         for worker in workers:
             worker.ask()
         for worker in workers:
@@ -95,6 +99,8 @@ def measure(count: int, turns: int) -> dict[str, float]:
         "researchers": count,
         "model s": delay,
         "overhead ms, median": 1000 * statistics.median(over),
+        "client ms": 1000 * client,
+        "ours ms": 1000 * (statistics.median(over) - client),
         "p95": 1000 * sorted(over)[int(0.95 * len(over))],
         "CPU ms a turn": 1000 * used / made,
         "RSS MB": max(m.rss for m in memory) / 1e6,
@@ -140,6 +146,13 @@ def turns_of(lab: Path) -> dict[str, list[float]]:
 
 def total(lab: Path) -> int:
     return sum(len(times) for times in turns_of(lab).values())
+
+
+def call_seconds(lab: Path) -> float:
+    """Mean seconds of a model call, as the researchers' meters took them."""
+    with spec.operator(lab) as client:
+        accounts = client.run()["spending"].values()
+    return float(sum(a["llm_seconds"] for a in accounts) / max(1, sum(a["calls"] for a in accounts)))
 
 
 def until(lab: Path, count: int, turns: int, workers: list[host.HostWorker]) -> float:

@@ -54,19 +54,20 @@ class Meter:
 
     async def before(self, messages: list[ChatMessage]) -> None:
         """Set the call's probable price aside. Raises Stop where the lab refuses."""
-        opened = self._open.get() or (f"{self.name}-{uuid.uuid4().hex}", time.monotonic())
-        self._open.set(opened)
+        opened = self._open.get()
+        key = opened[0] if opened else f"{self.name}-{uuid.uuid4().hex}"
         tokens_in = self._estimate(messages)
         usage = {"input_tokens": tokens_in, "output_tokens": self._output}
         amount = dollars(self.price, usage)
         try:
-            await anyio.to_thread.run_sync(self.fleet.reserve, self.name, opened[0], amount, tokens_in + self._output)
+            await anyio.to_thread.run_sync(self.fleet.reserve, self.name, key, amount, tokens_in + self._output)
         except BudgetSpent as error:
             self.spent = str(error)
             raise Stop(self.spent) from None
         except AarlabError as error:  # a hook's other errors are swallowed, and the call would go unpaid
             self.spent = ""
             raise Stop(f"the lab did not answer: {error}") from None
+        self._open.set(opened or (key, time.monotonic()))
 
     async def failed(self) -> None:
         """The call ended without an answer: nothing is owed for it."""
