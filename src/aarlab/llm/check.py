@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def check_model(model: str, base_url: str = "") -> Model:
         silent: dict[str, Any] = {"max_retries": 0} if model.partition("/")[0] in OWN_CLIENT_RETRIES else {}
         return get_model(model, base_url=base_url or None, **silent)
     except PrerequisiteError as error:
-        raise ConfigError(f"model {model!r}: {_sentence(str(error.message)).removeprefix('ERROR: ')}") from None
+        raise ConfigError(f"model {model!r}: {_sentence(str(error.message))}") from None
     except ValueError as error:
         raise ConfigError(
             f"model {model!r}: {_sentence(str(error))}; names look like anthropic/MODEL, openai/MODEL, google/MODEL "
@@ -48,6 +49,7 @@ def check_price(model: str, overrides: Sequence[ModelPrice]) -> None:
 
 
 def _sentence(text: str) -> str:
-    import re
-
-    return " ".join(re.sub(r"\[/?[a-z ]*\]", "", text).split()).rstrip(".")
+    """Inspect's words without its colours; of a missing key, what to type."""
+    plain = " ".join(re.sub(r"\[/?[a-z ]*\]", "", text).split()).removeprefix("ERROR: ").rstrip(".")
+    missing = re.search(r"No ([A-Z_]+)\b.* defined in the environment", plain)
+    return f"its key is missing; `export {missing[1]}=...` and try again" if missing else plain
