@@ -16,7 +16,7 @@ test: $(VENV)/.installed-dev  ## lint, types and all fast tests
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow and not train"
 
-test-slow: $(VENV)/.installed-dev  ## the kill -9 drills and whole runs (about 10 minutes)
+test-slow: $(VENV)/.installed-dev  ## the kill -9 drills and whole runs (about half an hour)
 	$(BIN)/pytest -m slow
 
 test-train: $(VENV)/.installed-dev  ## feature extraction against the data pack (needs the [train] extra)

@@ -219,6 +219,7 @@ def turning(lab, worker):
     until(past, 90)
 
 
+@pytest.mark.slow
 def test_a_researcher_lives_dies_and_lives_again(lab, nursery):
     """Its time is counted; killed it comes back and goes on, its open call is charged; it ends when asked."""
     worker = HostWorker(lab.folder, lab.crew[0], nursery)
@@ -242,6 +243,7 @@ def test_a_researcher_lives_dies_and_lives_again(lab, nursery):
         assert client.run()["spending"]["r1"]["outstanding_tokens"] == 0
 
 
+@pytest.mark.slow
 def test_what_dies_with_what(lab, nursery):
     """The nursery's end is its children's; a researcher has the key, its commands and the service do not."""
     worker = HostWorker(lab.folder, lab.crew[0], nursery)
@@ -266,6 +268,7 @@ def test_keys_reach_no_file_of_a_lab(lab, nursery):
         assert KEY.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_wrong_key_is_final_and_said(lab, nursery, monkeypatch):
     """Exit code 4: no restart, the last line is the state, and the key is not in it."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-wrong-key-42-42")
@@ -279,6 +282,7 @@ def test_a_wrong_key_is_final_and_said(lab, nursery, monkeypatch):
     assert worker.pid is None
 
 
+@pytest.mark.slow
 def test_silence_is_a_stall(lab, nursery):
     """No heartbeat for too long: it is ended and started again."""
     worker = HostWorker(lab.folder, lab.crew[0], nursery)

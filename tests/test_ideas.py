@@ -390,6 +390,7 @@ def test_the_report_has_the_section_in_all_its_forms(thinking: report.RunData, t
     assert (tmp_path / "entropy.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_section_uses_the_palette_alone(thinking: report.RunData, tmp_path: Path) -> None:
     """Its drawings have dark twins and ids of their own, like all others."""
     from aarlab.reports.figures import PALETTE

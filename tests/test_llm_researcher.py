@@ -59,6 +59,7 @@ def test_a_wrong_key_is_one_sentence_and_the_end(tmp_path):
         assert "a-wrong-key" not in lab.words()
 
 
+@pytest.mark.slow
 def test_an_unknown_model_is_one_sentence_and_the_end(tmp_path):
     """The provider does not know it."""
     with LlmLab(tmp_path / "lab", llm_lab.settings(model="anthropic/no-such-model")) as lab:
@@ -198,6 +199,7 @@ def test_twenty_kills_double_nothing(tmp_path):
     assert max(asked.values()) == 1
 
 
+@pytest.mark.slow
 def test_a_log_that_a_kill_left_open_is_made_whole(tmp_path):
     """The next process of this researcher completes the transcript of the killed one."""
     with LlmLab(tmp_path / "lab", llm_lab.settings(), mind="researcher:steps=6", delay=0.2) as lab:
