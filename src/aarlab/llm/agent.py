@@ -84,7 +84,7 @@ def thinker(room: Room) -> Agent:
             state: The conversation.
             tools: What the model may call.
         """
-        await anyio.to_thread.run_sync(room.desk.write, list(state.messages))
+        room.desk.write_soon(state.messages)
         if room.meter.context > room.threshold and len(state.messages) > LEAST_MESSAGES:
             state.messages = await shortened(room, state.messages, f"{room.meter.context} tokens of context")
         state.output = await answer(room, state.messages, tools)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,9 @@ class Desk:
         self._seen: deque[str] = deque(maxlen=MOST_REPEATS)
         self._next_sync = self._next_word = 0.0
         self._written: set[str] = set()
+        self._one_writer = threading.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="desk")
+        self._writing: list[Future[None]] = []
 
     # The conversation
 
@@ -67,11 +72,13 @@ class Desk:
 
     def begin(self) -> None:
         """A session starts."""
+        self.flush()
         self.session += 1
         self.turns_in_session, self.log = 0, ""
 
     def start_afresh(self, messages: Sequence[ChatMessage], why: str) -> None:
         """The conversation is these messages from now on."""
+        self.flush()
         self._with_ids(messages)
         self.add("compaction", {"why": why, "messages": [self._clean(m) for m in messages]})
         self.kept = list(messages)
@@ -82,12 +89,24 @@ class Desk:
     def write(self, messages: Sequence[ChatMessage]) -> None:
         """Write down what was not yet; one transaction."""
         self._with_ids(messages)
-        fresh = [m for m in messages if m.id not in self._written and m.role in resume.SPOKEN]
-        if not fresh:
-            return
-        self._send([self._event(m.role, {"message": self._clean(m)}, self._key(m), m) for m in fresh])
-        self.kept += fresh
-        self._written |= {m.id for m in fresh if m.id}
+        with self._one_writer:
+            fresh = [m for m in messages if m.id not in self._written and m.role in resume.SPOKEN]
+            if not fresh:
+                return
+            self._send([self._event(m.role, {"message": self._clean(m)}, self._key(m), m) for m in fresh])
+            self.kept += fresh
+            self._written |= {m.id for m in fresh if m.id}
+
+    def write_soon(self, messages: Sequence[ChatMessage]) -> None:
+        """Write down what was not yet, one after the other, while the next call is prepared; `flush` waits for it."""
+        self._with_ids(messages)
+        self._writing.append(self._writer.submit(self.write, list(messages)))
+
+    def flush(self) -> None:
+        """Wait until everything is written down: before an answer is, and at a session's end."""
+        writing, self._writing = self._writing, []
+        for one in writing:
+            one.result()
 
     def add(self, kind: str, body: Json) -> None:
         """An event that is no message."""
@@ -130,6 +149,7 @@ class Desk:
 
     async def answered(self, message: ChatMessageAssistant) -> None:
         """A model call came back: written down before any of its tool calls runs."""
+        await anyio.to_thread.run_sync(self.flush)  # results of the turn before keep its number and its calls
         self.turn += 1
         self.turns_in_session += 1
         self.calls.start(message.tool_calls or [])
@@ -140,7 +160,7 @@ class Desk:
 
     async def next(self, messages: Sequence[ChatMessage]) -> str | bool:
         """After the tools of a turn: True to go on, a text to nudge with, False to end the session."""
-        await anyio.to_thread.run_sync(self.write, list(messages))
+        self.write_soon(messages)
         await anyio.to_thread.run_sync(self.sync)
         if self.ending or self.turns_in_session >= self.llm.session_turns:
             return False

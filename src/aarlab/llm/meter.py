@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,10 @@ from aarlab.llm.prices import Price, dollars
 
 CHARACTERS_A_TOKEN = 3.0  # of code and English, a little on the safe side
 LEAST_OUTPUT = 500  # tokens; what is set aside for an answer before the first one is known
+
+
+SOON = ThreadPoolExecutor(2, thread_name_prefix="soon")
+"""Accounts a call while its tools already run: the lab's answer is waited for before the next call."""
 
 
 class Stop(LimitExceededError):
@@ -54,6 +59,7 @@ class Meter:
 
     async def before(self, messages: list[ChatMessage]) -> None:
         """Set the call's probable price aside. Raises Stop where the lab refuses."""
+        await anyio.to_thread.run_sync(self.flush)
         opened = self._open.get()
         key = opened[0] if opened else f"{self.name}-{uuid.uuid4().hex}"
         tokens_in = self._estimate(messages)
@@ -92,7 +98,14 @@ class Meter:
         self._learn(usage)
         self.calls += 1
         self.seconds += took
-        await anyio.to_thread.run_sync(self.fleet.settle, self.name, opened[0], usage, dollars(self.price, usage))
+        await anyio.to_thread.run_sync(self.flush)
+        self._settling = SOON.submit(self.fleet.settle, self.name, opened[0], usage, dollars(self.price, usage))
+
+    def flush(self) -> None:
+        """Wait until the last call is accounted: before the next one is asked for, and at a session's end."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            settling.result()
 
     def _estimate(self, messages: list[ChatMessage]) -> int:
         """Input tokens of a call: what the last one had, and what came since, by its characters."""
@@ -109,6 +122,7 @@ class Meter:
         self._output = min(self.most_output, max(LEAST_OUTPUT, recent))
 
     _characters_now: int = 0
+    _settling: Future[Any] | None = None
 
     @property
     def context(self) -> int:

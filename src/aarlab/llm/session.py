@@ -23,7 +23,7 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, Ge
 from inspect_ai.tool import Tool
 from inspect_ai.util import SandboxEnvironmentSpec
 
-from aarlab.errors import Infrastructure
+from aarlab.errors import AarlabError, Infrastructure
 from aarlab.llm.agent import OWN_RETRIES, Room, researcher
 from aarlab.llm.check import CannotGoOn
 from aarlab.llm.desk import Desk
@@ -107,6 +107,11 @@ def session(seat: Seat) -> Room:
         )  # fmt: skip
     except Infrastructure as error:
         room.trouble = str(error)
+    try:
+        seat.meter.flush()
+        desk.flush()
+    except AarlabError as error:
+        room.trouble = room.trouble or str(error)
     if any(log.status == "cancelled" for log in logs) and not desk.ending:  # Inspect keeps a signal for itself
         raise KeyboardInterrupt
     room.trouble = room.trouble or _trouble(logs)
