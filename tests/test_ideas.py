@@ -370,6 +370,7 @@ def thinking() -> report.RunData:
     return replace(data, ideas=found, complexity=sizes)
 
 
+@pytest.mark.slow
 def test_the_report_has_the_section_in_all_its_forms(thinking: report.RunData, tmp_path: Path) -> None:
     """Charts at both widths, the table, the numbers as data that fit the schema, and a PNG of the entropy."""
     import test_report

@@ -73,6 +73,7 @@ def within(do: Callable[[BwrapSandboxEnvironment], Awaitable[Any]], config: Bwra
 
 
 @needs_bwrap
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(self_check.__all__) - NO_ROOT))
 def test_inspects_own_check(name: str) -> None:
     within(getattr(self_check, name))

@@ -75,6 +75,7 @@ def test_a_dollar_budget_needs_a_price(tmp_path):
         assert "[[prices.models]]" in lab.words().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_budget_ends_the_work_within_one_call(tmp_path):
     """The last call may go over, the next is not made; the process ends as one that is done."""
     made = llm_lab.settings(budget=Budget(dollars=0.05))
@@ -127,6 +128,7 @@ def test_who_repeats_is_nudged_and_then_starts_afresh(tmp_path):
         assert any("3 times in a row" in n for n in nudges)
 
 
+@pytest.mark.slow
 def test_a_long_conversation_is_summarised(tmp_path):
     """Past its threshold the conversation becomes its opening and a summary, and the work goes on from there."""
     made = llm_lab.settings(llm={"context_tokens": 9000})
