@@ -100,7 +100,8 @@ class Llm:
     reader_model: str = ""  # classifies ideas and reads transcripts afterwards; empty: rules only
 
 
-KINDS = ("search", "scripted", "llm", "cli", "human")
+LANGUAGE_MODELS = ("llm", "cli")  # kinds whose thoughts are a model's
+KINDS = ("search", "scripted", *LANGUAGE_MODELS, "human")
 CLIS = ("claude-code", "codex")
 
 
@@ -115,6 +116,10 @@ class ResearcherSpec:
     model: str = ""  # of an llm or cli; empty: `llm.model`
     cli: str = ""  # claude-code or codex
     prompt: str = ""  # open or prescribed; empty: `llm.prompt`
+
+    @property
+    def is_language_model(self) -> bool:
+        return self.kind in LANGUAGE_MODELS
 
 
 @dataclass(frozen=True)
@@ -176,12 +181,12 @@ class Settings:
                 f"{who} has kind {one.kind!r} and cli {one.cli!r}; kind 'cli' goes with one of {', '.join(CLIS)}",
             )
             _require(
-                one.kind not in ("llm", "cli") or self.isolation.kind != "process",
+                not one.is_language_model or self.isolation.kind != "process",
                 f"{who} is a language model, and isolation 'process' isolates nothing: its commands would run on this "
                 "machine as yours do; use 'bwrap' or 'gvisor'",
             )
             _require(
-                one.kind not in ("llm", "cli") or bool(one.model or llm.model),
+                not one.is_language_model or bool(one.model or llm.model),
                 f'{who} has no model; set `model` there or [llm] model, for example "anthropic/claude-opus-4-6"',
             )
 

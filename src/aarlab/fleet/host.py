@@ -30,8 +30,6 @@ KILL_SECONDS = 3.0  # for the nursery to notice
 PATIENCE = 2.0
 MOST_WORDS = 400  # characters of a process's last line that are shown
 
-KINDS = ("llm", "cli")
-
 
 class Nursery:
     """The supervisor's end of the nursery: orders go out, process ids and exit codes come back."""

@@ -14,7 +14,7 @@ from typing import Any
 from aarlab import settings as settings_file
 from aarlab.client import LabClient
 from aarlab.errors import ConfigError, InputError, SandboxUnavailable
-from aarlab.fleet import costs, host, models, packs, plan, spec, usage
+from aarlab.fleet import costs, models, packs, plan, spec, usage
 from aarlab.fleet.lock import LabLock, holder
 from aarlab.fleet.progress import Progress
 from aarlab.fleet.runner import Supervisor
@@ -43,7 +43,7 @@ def settings_for(problem: str, config: Path | None, **flags: Any) -> Settings:
     _check_llm_flags(llm.model or any(r.model for r in found.researchers), bool(found.researchers), given)
     crew = found.researchers or _crew(found.problem, llm, given)
     budget = replace(found.budget, **{k: given[k] for k in BUDGETS if k in given})
-    if "minutes" not in given and not _sets_minutes(config) and any(one.kind in host.KINDS for one in crew):
+    if "minutes" not in given and not _sets_minutes(config) and any(one.is_language_model for one in crew):
         budget = replace(budget, minutes=LLM_MINUTES)
     scoring = replace(found.scoring, **({"seeds": given["seeds"]} if "seeds" in given else {}))
     isolation = replace(found.isolation, **({"kind": given["isolation"]} if "isolation" in given else {}))

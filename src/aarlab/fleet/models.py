@@ -14,7 +14,7 @@ from typing import Any
 
 from aarlab import settings as settings_file
 from aarlab.errors import AarlabError, ConfigError, Infrastructure, InputError
-from aarlab.fleet import host, keys
+from aarlab.fleet import keys
 from aarlab.problems import base
 from aarlab.settings import Settings
 
@@ -24,7 +24,7 @@ PORT = 7575
 
 def check(settings: Settings) -> list[str]:
     """Whether the fleet's models can be asked; lines on them. Raises ConfigError with what is missing."""
-    if not (any(one.kind in host.KINDS for one in settings.researchers) or settings.llm.reader_model):
+    if not (any(one.is_language_model for one in settings.researchers) or settings.llm.reader_model):
         return []
     needs_extra("inspect_ai", "llm")
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def read_afterwards(lab: Path) -> list[str]:
     Lines on what was found or could not be done; a report is written in any case.
     """
     settings = settings_file.read(lab / "lab.toml")
-    if not any(one.kind in host.KINDS for one in settings.researchers):
+    if not any(one.is_language_model for one in settings.researchers):
         return []
     lines = []
     steps: list[Callable[[], str]] = [lambda: _scanned(lab)]

@@ -13,10 +13,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from aarlab.settings import LANGUAGE_MODELS
+
 PLAIN_EVERY = 15.0
 STATE_WIDTH = 15  # so that a row fits 80 columns
 WORDS_WIDTH, DIRECTION_WIDTH = 26, 15  # the same of a fleet with language models
-LANGUAGE = ("llm", "cli")
 SPENT, TRIED = ("sent", "verified", "tokens", "$"), ("tried", "best open", "sent", "verified", "CPU s")
 PHASES = {
     "research": "researching",
@@ -113,7 +114,7 @@ def troubles(view: dict[str, Any]) -> dict[str, str]:
     return {
         r["name"]: states.get(r["name"], "") if states.get(r["name"], "").startswith("failed") else r["state"]
         for r in view["researchers"]
-        if states.get(r["name"], "").startswith(("failed", "restarting")) and r["kind"] in LANGUAGE
+        if states.get(r["name"], "").startswith(("failed", "restarting")) and r["kind"] in LANGUAGE_MODELS
     }
 
 
@@ -124,7 +125,7 @@ def table(view: dict[str, Any]) -> Group:
         f"  ·  ${view['usage']['dollars']:.3f}",
     )  # fmt: skip
     crew = [r for r in view["researchers"] if r["role"] == "researcher"]
-    speaking = any(r["kind"] in LANGUAGE for r in crew)
+    speaking = any(r["kind"] in LANGUAGE_MODELS for r in crew)
     rows = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("researcher", "direction", "state"):
         rows.add_column(title, no_wrap=True)

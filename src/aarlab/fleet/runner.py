@@ -31,7 +31,6 @@ STALL_SECONDS = 90.0
 SERVER_START_SECONDS = 30.0
 MAX_FAST_FAILURES = 5
 MAX_SILENCES = 30
-PEOPLE = ("human", "person")  # researchers for whom nothing is started
 RUNNING = ("waiting", "working", "restarting")
 PATIENCE = 1.0  # seconds a silent service is asked again before its process is looked at
 
@@ -163,9 +162,9 @@ class Supervisor:
         self.server = Server(lab, settings.audit.reader)
         self.nursery = host.Nursery(lab)
         self.workers: list[Worker | HostWorker] = [
-            HostWorker(lab, one, self.nursery) if one.kind in host.KINDS else Worker(lab, settings, sandbox, one)
+            HostWorker(lab, one, self.nursery) if one.is_language_model else Worker(lab, settings, sandbox, one)
             for one in settings.researchers
-            if one.kind not in PEOPLE
+            if one.kind != "human"
         ]
         self.usage = UsageFile(lab / "run")
         self.usage.usage.supervisor_starts += 1
@@ -232,9 +231,7 @@ class Supervisor:
 
     def _tell(self, client: LabClient, left: float, totals: dict[str, Any]) -> None:
         """The lab keeps the accounts; what computing costs, and how long processes run, only we see."""
-        hour = self.settings.prices.cpu_hour
-        compute = {name: used["cpu_seconds"] / 3600 * hour for name, used in totals["researchers"].items()}
-        client.clock(left, compute, {name: seconds / 60 for name, seconds in self.usage.usage.wall.items()})
+        client.clock(left, costs.compute(totals), costs.minutes(self.usage.usage))
 
     def _server(self) -> LabClient:
         """The client of a live server; (re)starts it where needed, with back-off and an end."""
@@ -279,7 +276,7 @@ class Supervisor:
         return True
 
     def _only_language_models(self) -> bool:
-        return all(one.kind in host.KINDS for one in self.settings.researchers)
+        return all(one.is_language_model for one in self.settings.researchers)
 
     def _end_research(self, client: LabClient, reason: str) -> None:
         """No more submissions: the lab measures the finalists, then the winner elsewhere, by itself."""

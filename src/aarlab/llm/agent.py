@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,11 +99,18 @@ def thinker(room: Room) -> Agent:
 
 
 async def answer(room: Room, messages: list[ChatMessage], tools: list[Tool]) -> ModelOutput:
-    """The model's answer, however long the provider takes to come back. Raises what retrying cannot mend."""
-    model, garbled = get_model(), 0
+    """The model's answer to this conversation; see `patiently`."""
+    model = get_model()
+    return await patiently(room, model, lambda: model.generate(messages, tools=tools, config=room.config))
+
+
+async def patiently(room: Room, model: Model, ask: Callable[[], Awaitable[ModelOutput]]) -> ModelOutput:
+    """An answer, however long the provider takes to come back. Raises what retrying cannot mend, with the room's
+    `fatal` set where no other try can succeed."""
+    garbled = 0
     while True:
         try:
-            return await model.generate(messages, tools=tools, config=room.config)
+            return await ask()
         except LimitExceededError:
             raise
         except Exception as error:

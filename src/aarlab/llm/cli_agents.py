@@ -36,7 +36,7 @@ from inspect_ai.tool import Tool, ToolCall, ToolChoice, ToolDef, ToolInfo
 from inspect_ai.util import LimitExceededError
 
 from aarlab.llm import binaries, prompts
-from aarlab.llm.agent import IN_SANDBOX, WAIT_SECONDS, Room, describe, fatal, passing
+from aarlab.llm.agent import IN_SANDBOX, Room, describe, patiently
 from aarlab.llm.calls import Calls
 
 SERVER = "lab"
@@ -235,25 +235,19 @@ class Program:
         config: GenerateConfig,
     ) -> ModelOutput:
         """The answer, however long the provider takes; an error that no waiting mends goes to the program."""
-        while True:
-            try:
-                return await model.generate(
-                    messages, tools=tools, tool_choice=tool_choice, config=self._room.config.merge(config)
-                )
-            except LimitExceededError:
-                raise
-            except Exception as error:
-                if not passing(model, error):
-                    await self._room.meter.failed()
-                    self._room.fatal = fatal(model, error)
-                    if self._room.fatal:
-                        await self._halt()
-                    await anyio.to_thread.run_sync(self._room.desk.note, f"a model call failed: {describe(error)}")
-                    raise
-                self._room.meter.tell(
-                    f"the provider is down ({describe(error)}), asking again in {WAIT_SECONDS:g} s", {}
-                )
-                await anyio.sleep(WAIT_SECONDS)
+        settings = self._room.config.merge(config)
+        try:
+            return await patiently(
+                self._room,
+                model,
+                lambda: model.generate(messages, tools=tools, tool_choice=tool_choice, config=settings),
+            )
+        except LimitExceededError:
+            raise
+        except Exception:
+            if self._room.fatal:
+                await self._halt()
+            raise
 
     def _new(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         """Messages that no earlier call brought; answers are written down when they are given."""

@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def warm(settings: Settings) -> None:
     """Import what the lab's researchers will use."""
-    vendors = {settings.model_of(one).partition("/")[0] for one in settings.researchers if one.kind in ("llm", "cli")}
+    vendors = {settings.model_of(one).partition("/")[0] for one in settings.researchers if one.is_language_model}
     for name in (*WARM, *sorted({CLIENTS[v] for v in vendors if v in CLIENTS})):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

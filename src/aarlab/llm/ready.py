@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def ready(settings: Settings) -> dict[str, str]:
     """Each model with its price in words. Raises ConfigError naming what is missing and the remedy."""
-    fleet = [one for one in settings.researchers if one.kind in ("llm", "cli")]
+    fleet = [one for one in settings.researchers if one.is_language_model]
     for cli in sorted({one.cli for one in fleet if one.kind == "cli"}):
         binaries.find(cli)
     prices = {}

@@ -53,7 +53,7 @@ class PerPoint:
 def bills(data: RunData) -> list[Bill]:
     """One row per researcher in the order of the fleet, then the lab's own where it has one."""
     rows = data.costs["researchers"]
-    models = {one.name: data.settings.model_of(one) for one in data.settings.researchers if one.kind in ("llm", "cli")}
+    models = {one.name: data.settings.model_of(one) for one in data.settings.researchers if one.is_language_model}
     names = [r.name for r in data.researchers] + ([LAB] if LAB in rows else [])
     return [_bill(name, models.get(name, ""), rows.get(name, {})) for name in names]
 
