@@ -83,13 +83,14 @@ def measure(count: int, turns: int) -> dict[str, float]:
         answered = until(lab, count, 1, workers)
         start = answered - began
         until(lab, count, FIRST, workers)
+        warm = time.time()
         before = cpu(workers, service)
         done_before = total(lab)
-        until(lab, count, turns, workers)
+        until(lab, count, turns, workers, warm)
         used, made = cpu(workers, service) - before, total(lab) - done_before
         memory = [psutil.Process(w.pid).memory_full_info() for w in workers if w.pid]
         own = provider.stats()["seconds"] / max(1, sum(provider.requests.values()))
-        over = overheads(lab, turns, delay + own)
+        over = overheads(lab, warm, delay + own)
         client = call_seconds(lab) - delay - own
         for worker in workers:
             worker.ask()
@@ -131,14 +132,14 @@ def serve(lab: Path, count: int, stack: ExitStack) -> psutil.Process:
     return psutil.Process(process.pid)
 
 
-def turns_of(lab: Path) -> dict[str, list[float]]:
-    """Times of the answers of each researcher."""
+def turns_of(lab: Path, since: float = 0.0) -> dict[str, list[float]]:
+    """Times of the answers of each researcher since a moment."""
     store = Store(lab / "lab.db")
     try:
         with store.read() as rows:
             found: dict[str, list[float]] = {}
             for name in (one.name for one in rows.researchers() if one.role == "researcher"):
-                found[name] = [e.time for e in rows.events(name) if e.kind == "assistant"]
+                found[name] = [e.time for e in rows.events(name) if e.kind == "assistant" and e.time > since]
             return found
     finally:
         store.close()
@@ -155,16 +156,16 @@ def call_seconds(lab: Path) -> float:
     return float(sum(a["llm_seconds"] for a in accounts) / max(1, sum(a["calls"] for a in accounts)))
 
 
-def until(lab: Path, count: int, turns: int, workers: list[host.HostWorker]) -> float:
-    """Wait until each researcher has answered so often; the moment."""
+def until(lab: Path, count: int, turns: int, workers: list[host.HostWorker], since: float = 0.0) -> float:
+    """Wait until each researcher has answered so often since a moment; the moment of that."""
     while True:
-        made = turns_of(lab)
+        made = turns_of(lab, since)
         if len(made) == count and all(len(times) >= turns for times in made.values()):
             return time.monotonic()
         for worker in workers:
             worker.watch()
             assert worker.restarts == 0, worker.last_words()
-        time.sleep(0.5)
+        time.sleep(0.2 if turns == 1 else 2.0)  # reading the events takes computing from the scripted model
 
 
 def cpu(workers: list[host.HostWorker], service: psutil.Process) -> float:
@@ -175,13 +176,9 @@ def cpu(workers: list[host.HostWorker], service: psutil.Process) -> float:
     return sum(w._cpu for w in workers) + float(used.user) + float(used.system)
 
 
-def overheads(lab: Path, turns: int, model: float) -> list[float]:
-    """Seconds of each turn beyond the model's."""
-    found: list[float] = []
-    for times in turns_of(lab).values():
-        kept = times[FIRST:turns]
-        found += [b - a - model for a, b in itertools.pairwise(kept)]
-    return found
+def overheads(lab: Path, since: float, model: float) -> list[float]:
+    """Seconds of each turn beyond the model's, once all researchers work."""
+    return [b - a - model for times in turns_of(lab, since).values() for a, b in itertools.pairwise(times)]
 
 
 if __name__ == "__main__":

@@ -177,6 +177,17 @@ class LabClient:
         found: list[int] = self._post("/v1/events", {"researcher": researcher, "events": list(events)})["ids"]
         return found
 
+    def turn(
+        self, researcher: str, events: Sequence[Json] = (), settled: Sequence[Json] = (), reserve: Json | None = None
+    ) -> None:
+        """`add_events`, `settle` and `reserve` in one request, in this order.
+
+        settled: {key, usage, dollars}; reserve: {key, dollars, tokens}. Raises BudgetSpent where the reservation is
+        refused; events and accounts are kept then.
+        """
+        body = {"researcher": researcher, "events": list(events), "settled": list(settled), "reserve": reserve}
+        self._post("/v1/turn", body)
+
     def events(self, researcher: str = "", since: int = 0, limit: int = 1000) -> list[Json]:
         """Steps after number `since`, oldest first, of one researcher or of all: as many as fit into one reply.
 

@@ -26,12 +26,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(lab: Path, name: str) -> int:
     """The process's whole life; its exit code."""
-    from aarlab.llm import seat, session
+    from aarlab.llm import seat, session, thrift
     from aarlab.llm.check import CannotGoOn
 
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
     try:
-        reason = session.work(seat.take(lab, name))
+        taken = seat.take(lab, name)
+        thrift.save()
+        reason = session.work(taken)
     except CannotGoOn as error:
         print(error, file=sys.stderr)
         return CannotGoOn.exit_code

@@ -22,18 +22,17 @@ from inspect_ai.model import (
     execute_tools,
     get_model,
 )
-from inspect_ai.tool import Tool
+from inspect_ai.tool import Tool, ToolDef
 from inspect_ai.util import LimitExceededError
 
 from aarlab.llm import prompts, resume
-from aarlab.llm.desk import Desk
+from aarlab.llm.desk import IN_SANDBOX, Desk
 from aarlab.llm.meter import Meter
 
 OWN_RETRIES = 4  # Inspect's, with growing waits up to a minute; after them ours, with a wait that grows no more
 WAIT_SECONDS = 60.0
 MOST_GARBLED = 4  # answers in a row that cannot be read
 LEAST_MESSAGES = 6  # a conversation this short is not summarised, however long its messages are
-IN_SANDBOX = ("bash", "python", "text_editor")
 INTERRUPTED = "interrupted: the researcher was restarted during this call; see for yourself how far it came"
 
 
@@ -57,10 +56,10 @@ def researcher(room: Room, tools: Sequence[Tool]) -> Agent:
     """Think and act until the session, the budget or the research is over."""
 
     async def execute(state: AgentState) -> AgentState:
-        state.messages = [*state.messages, *await unfinished(room.desk, state.messages, tools)]
-        loop = react(
-            prompt=None, tools=list(tools), model=thinker(room), submit=False, on_continue=_on_continue(room.desk)
-        )
+        described = [ToolDef(tool) for tool in tools]  # once; the framework would do it twice in every turn
+        state.messages = [*state.messages, *await unfinished(room.desk, state.messages, described)]
+        think = thinker(room, described)
+        loop = react(prompt=None, tools=described, model=think, submit=False, on_continue=_on_continue(room.desk))
         return await loop(state)
 
     return execute
@@ -74,7 +73,7 @@ def _on_continue(desk: Desk) -> Any:
 
 
 @agent
-def thinker(room: Room) -> Agent:
+def thinker(room: Room, described: Sequence[ToolDef]) -> Agent:
     """One model call: shorten where needed, ask, write the answer down."""
 
     async def execute(state: AgentState, tools: list[Tool]) -> AgentState:
@@ -82,15 +81,15 @@ def thinker(room: Room) -> Agent:
 
         Args:
             state: The conversation.
-            tools: What the model may call.
+            tools: What the model may call; the same as `described`.
         """
         room.desk.write_soon(state.messages)
         if room.meter.context > room.threshold and len(state.messages) > LEAST_MESSAGES:
             state.messages = await shortened(room, state.messages, f"{room.meter.context} tokens of context")
-        state.output = await answer(room, state.messages, tools)
+        state.output = await answer(room, state.messages, described)
         if state.output.stop_reason == "model_length":
             state.messages = await shortened(room, state.messages, "the model's context is full")
-            state.output = await answer(room, state.messages, tools)
+            state.output = await answer(room, state.messages, described)
         state.messages.append(state.output.message)
         await room.desk.answered(state.output.message)
         return state
@@ -98,10 +97,10 @@ def thinker(room: Room) -> Agent:
     return execute
 
 
-async def answer(room: Room, messages: list[ChatMessage], tools: list[Tool]) -> ModelOutput:
+async def answer(room: Room, messages: list[ChatMessage], tools: Sequence[ToolDef]) -> ModelOutput:
     """The model's answer to this conversation; see `patiently`."""
     model = get_model()
-    return await patiently(room, model, lambda: model.generate(messages, tools=tools, config=room.config))
+    return await patiently(room, model, lambda: model.generate(messages, tools=list(tools), config=room.config))
 
 
 async def patiently(room: Room, model: Model, ask: Callable[[], Awaitable[ModelOutput]]) -> ModelOutput:
@@ -177,7 +176,7 @@ async def shortened(room: Room, messages: list[ChatMessage], why: str) -> list[C
     return kept
 
 
-async def unfinished(desk: Desk, messages: list[ChatMessage], tools: Sequence[Tool]) -> list[ChatMessage]:
+async def unfinished(desk: Desk, messages: list[ChatMessage], tools: Sequence[ToolDef]) -> list[ChatMessage]:
     """Results for the calls that a killed process left without one.
 
     What the lab does is asked for again under the same key, so that nothing happens twice; what ran in the sandbox is

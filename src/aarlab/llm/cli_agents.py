@@ -36,8 +36,9 @@ from inspect_ai.tool import Tool, ToolCall, ToolChoice, ToolDef, ToolInfo
 from inspect_ai.util import LimitExceededError
 
 from aarlab.llm import binaries, prompts
-from aarlab.llm.agent import IN_SANDBOX, Room, describe, patiently
+from aarlab.llm.agent import Room, describe, patiently
 from aarlab.llm.calls import Calls
+from aarlab.llm.desk import IN_SANDBOX
 
 SERVER = "lab"
 PREFIX = f"mcp__{SERVER}__"  # of the lab's tools in Claude Code; Codex tells its model their plain names

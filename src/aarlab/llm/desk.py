@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,15 @@ from aarlab.client import LabClient
 from aarlab.errors import AarlabError
 from aarlab.llm import prompts, resume
 from aarlab.llm.calls import Calls
+from aarlab.llm.outbox import Outbox
 from aarlab.researchers import findings
 from aarlab.settings import Llm
 
 SYNC_SECONDS = 60.0
 WORD_SECONDS = 2.0  # between two heartbeats that a turn sends
 MOST_SILENT = 5  # answers in a row without a tool call after which the conversation starts afresh
+IN_SANDBOX = ("bash", "python", "text_editor")
+"""Tools that change nothing outside the researcher's own workspace."""
 REPEATS_NUDGED, MOST_REPEATS = 3, 6  # the same call with the same result, in a row
 
 Json = dict[str, Any]
@@ -55,8 +57,7 @@ class Desk:
         self._next_sync = self._next_word = 0.0
         self._written: set[str] = set()
         self._one_writer = threading.Lock()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="desk")
-        self._writing: list[Future[None]] = []
+        self.outbox = Outbox(fleet, name)
 
     # The conversation
 
@@ -87,30 +88,27 @@ class Desk:
         self._seen.clear()
 
     def write(self, messages: Sequence[ChatMessage]) -> None:
-        """Write down what was not yet; one transaction."""
+        """Write down what was not yet."""
+        self.write_soon(messages)
+        self.flush()
+
+    def write_soon(self, messages: Sequence[ChatMessage]) -> None:
+        """Write down what was not yet, with whatever the lab is told next."""
         self._with_ids(messages)
         with self._one_writer:
             fresh = [m for m in messages if m.id not in self._written and m.role in resume.SPOKEN]
-            if not fresh:
-                return
-            self._send([self._event(m.role, {"message": self._clean(m)}, self._key(m), m) for m in fresh])
+            self.outbox.put([self._event(m.role, {"message": self._clean(m)}, self._key(m), m) for m in fresh])
             self.kept += fresh
             self._written |= {m.id for m in fresh if m.id}
 
-    def write_soon(self, messages: Sequence[ChatMessage]) -> None:
-        """Write down what was not yet, one after the other, while the next call is prepared; `flush` waits for it."""
-        self._with_ids(messages)
-        self._writing.append(self._writer.submit(self.write, list(messages)))
-
     def flush(self) -> None:
-        """Wait until everything is written down: before an answer is, and at a session's end."""
-        writing, self._writing = self._writing, []
-        for one in writing:
-            one.result()
+        """Wait until everything is written down."""
+        self.outbox.flush()
 
     def add(self, kind: str, body: Json) -> None:
         """An event that is no message."""
-        self._send([self._event(kind, body, uuid.uuid4().hex)])
+        self.outbox.put([self._event(kind, body, uuid.uuid4().hex)])
+        self.flush()
 
     def note(self, sentence: str, body: Json | None = None, kind: str = "note") -> None:
         """Something that a person should see in the timeline; a lab that is away loses it, nothing else."""
@@ -130,9 +128,6 @@ class Desk:
             event[what] = number
         return event
 
-    def _send(self, events: list[Json]) -> None:
-        self.fleet.add_events(self.name, events)
-
     def _key(self, message: ChatMessage) -> str:
         return f"{message.role}-{message.id}"
 
@@ -148,12 +143,15 @@ class Desk:
     # Turns
 
     async def answered(self, message: ChatMessageAssistant) -> None:
-        """A model call came back: written down before any of its tool calls runs."""
-        await anyio.to_thread.run_sync(self.flush)  # results of the turn before keep its number and its calls
+        """A model call came back: written down before a tool call of it changes anything at the lab."""
         self.turn += 1
         self.turns_in_session += 1
         self.calls.start(message.tool_calls or [])
-        await anyio.to_thread.run_sync(self.write, [message])
+        self.write_soon([message])
+        if all(c.function in IN_SANDBOX for c in message.tool_calls or []):
+            self.outbox.send_soon()
+        else:
+            await anyio.to_thread.run_sync(self.flush)
         if time.monotonic() >= self._next_word:
             doing = ", ".join(c.function for c in message.tool_calls or []) or "no tool call"
             await anyio.to_thread.run_sync(self.say, f"turn {self.turn}: {doing}")

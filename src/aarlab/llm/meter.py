@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +19,12 @@ from inspect_ai.hooks import BeforeModelGenerate, Hooks, ModelRetry, ModelUsageD
 from inspect_ai.model import ChatMessage
 from inspect_ai.util import LimitExceededError
 
-from aarlab.client import LabClient
 from aarlab.errors import AarlabError, BudgetSpent
+from aarlab.llm.outbox import Outbox
 from aarlab.llm.prices import Price, dollars
 
 CHARACTERS_A_TOKEN = 3.0  # of code and English, a little on the safe side
 LEAST_OUTPUT = 500  # tokens; what is set aside for an answer before the first one is known
-
-
-SOON = ThreadPoolExecutor(2, thread_name_prefix="soon")
-"""Accounts a call while its tools already run: the lab's answer is waited for before the next call."""
 
 
 class Stop(LimitExceededError):
@@ -41,10 +36,12 @@ class Stop(LimitExceededError):
 
 @dataclass
 class Meter:
-    """One researcher's account. `tell`: called with a sentence whenever the provider makes us wait."""
+    """One researcher's account.
 
-    fleet: LabClient
-    name: str
+    outbox: what carries it to the lab. tell: called with a sentence whenever the provider makes us wait.
+    """
+
+    outbox: Outbox
     price: Price | None
     most_output: int
     tell: Callable[[str, dict[str, Any]], None]
@@ -59,14 +56,13 @@ class Meter:
 
     async def before(self, messages: list[ChatMessage]) -> None:
         """Set the call's probable price aside. Raises Stop where the lab refuses."""
-        await anyio.to_thread.run_sync(self.flush)
         opened = self._open.get()
-        key = opened[0] if opened else f"{self.name}-{uuid.uuid4().hex}"
+        key = opened[0] if opened else f"{self.outbox.name}-{uuid.uuid4().hex}"
         tokens_in = self._estimate(messages)
         usage = {"input_tokens": tokens_in, "output_tokens": self._output}
-        amount = dollars(self.price, usage)
+        probable = {"key": key, "dollars": dollars(self.price, usage), "tokens": tokens_in + self._output}
         try:
-            await anyio.to_thread.run_sync(self.fleet.reserve, self.name, key, amount, tokens_in + self._output)
+            await anyio.to_thread.run_sync(self.outbox.send, probable)
         except BudgetSpent as error:
             self.spent = str(error)
             raise Stop(self.spent) from None
@@ -80,10 +76,10 @@ class Meter:
         opened = self._open.get()
         self._open.set(None)
         if opened is not None:
-            await anyio.to_thread.run_sync(self.fleet.release, self.name, opened[0])
+            await anyio.to_thread.run_sync(self.outbox.fleet.release, self.outbox.name, opened[0])
 
     async def after(self, data: ModelUsageData) -> None:
-        opened = self._open.get() or (f"{self.name}-{uuid.uuid4().hex}", time.monotonic())
+        opened = self._open.get() or (f"{self.outbox.name}-{uuid.uuid4().hex}", time.monotonic())
         self._open.set(None)
         took = time.monotonic() - opened[1]
         usage = {
@@ -98,14 +94,7 @@ class Meter:
         self._learn(usage)
         self.calls += 1
         self.seconds += took
-        await anyio.to_thread.run_sync(self.flush)
-        self._settling = SOON.submit(self.fleet.settle, self.name, opened[0], usage, dollars(self.price, usage))
-
-    def flush(self) -> None:
-        """Wait until the last call is accounted: before the next one is asked for, and at a session's end."""
-        settling, self._settling = self._settling, None
-        if settling is not None:
-            settling.result()
+        self.outbox.put(settled=[{"key": opened[0], "usage": usage, "dollars": dollars(self.price, usage)}])
 
     def _estimate(self, messages: list[ChatMessage]) -> int:
         """Input tokens of a call: what the last one had, and what came since, by its characters."""
@@ -122,7 +111,6 @@ class Meter:
         self._output = min(self.most_output, max(LEAST_OUTPUT, recent))
 
     _characters_now: int = 0
-    _settling: Future[Any] | None = None
 
     @property
     def context(self) -> int:

@@ -55,7 +55,7 @@ def take(lab: Path, name: str) -> Seat:
     if program is not None:
         desk.calls = Proposals()
     findings.sync(client, shared)
-    meter = Meter(fleet, name, price_of(model_name, settings.prices.models), settings.llm.max_output_tokens,
+    meter = Meter(desk.outbox, price_of(model_name, settings.prices.models), settings.llm.max_output_tokens,
                   session.tell(desk))  # fmt: skip
     owned = tools.tools(
         Toolbox(client, name), desk.calls.key, desk.finish, desk.calls.note, settings.llm.command_seconds, OUTPUT_BYTES

@@ -108,7 +108,6 @@ def session(seat: Seat) -> Room:
     except Infrastructure as error:
         room.trouble = str(error)
     try:
-        seat.meter.flush()
         desk.flush()
     except AarlabError as error:
         room.trouble = room.trouble or str(error)

@@ -48,6 +48,7 @@ def create_app(lab: Lab) -> FastAPI:
     _add_operator(app)
     fleet_api.add_accounts(app)
     fleet_api.add_transcripts(app)
+    fleet_api.add_turns(app)
     return app
 
 

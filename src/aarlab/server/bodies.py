@@ -150,6 +150,31 @@ class NewEvents(Body):
     events: Annotated[list[Event], Field(max_length=1000)]
 
 
+class Settled(Body):
+    """One call of a turn, at what it cost."""
+
+    key: Word
+    usage: Usage
+    dollars: Dollars
+
+
+class Reserved(Body):
+    """The call that follows a turn."""
+
+    key: Word
+    dollars: Dollars
+    tokens: Count
+
+
+class Turn(Body):
+    """What one researcher's process has to say at a time."""
+
+    researcher: Word
+    events: Annotated[list[Event], Field(max_length=1000)] = []
+    settled: Annotated[list[Settled], Field(max_length=100)] = []
+    reserve: Reserved | None = None
+
+
 class Idea(Body):
     """A submission or post of a family, in the words of rules or of a model that read it."""
 

@@ -12,17 +12,17 @@ from aarlab.errors import UnknownName
 from aarlab.records import IdeaRow
 from aarlab.server import spending, transcript
 from aarlab.server.auth import AccountKeeper, Door, Reader, Scribe, Timekeeper
-from aarlab.server.bodies import MAX_ID, Clock, NewEvents, NewIdeas, Release, Reserve, Settle
+from aarlab.server.bodies import MAX_ID, Clock, NewEvents, NewIdeas, Release, Reserve, Settle, Turn
 from aarlab.server.lab import Lab
 from aarlab.server.limits import BODY_BYTES, EVENT_BYTES
 
-EVENTS = "/v1/events"
+EVENTS, TURN = "/v1/events", "/v1/turn"
 PAGE = 1000
 
 
 def body_limit(door: Door, scope: Scope) -> int:
     """Long bodies are for those who write transcripts; nobody else makes the lab read that much."""
-    if scope["path"] == EVENTS:
+    if scope["path"] in (EVENTS, TURN):
         headers = dict(scope["headers"])
         who = door.known_as(headers.get(b"authorization", b"").decode("latin-1"))
         if who is not None and who.role in ("fleet", "operator"):
@@ -54,6 +54,24 @@ def add_accounts(app: FastAPI) -> None:
         if body.compute or body.minutes:
             spending.told(lab, body)
         return {"seconds_left": lab.seconds_left()}
+
+
+def add_turns(app: FastAPI) -> None:
+    lab: Lab = app.state.lab
+
+    @app.post(TURN)
+    def turn(who: AccountKeeper, body: Turn) -> Response:
+        """Write events, account calls, set the next call's price aside: in this order, as the single requests do.
+
+        429 where nothing is left for the next call; events and accounts are kept then.
+        """
+        if body.events:
+            transcript.add(lab, NewEvents(researcher=body.researcher, events=body.events))
+        for call in body.settled:
+            spending.settle(lab, Settle(researcher=body.researcher, **call.model_dump()))
+        if body.reserve is not None:
+            spending.reserve(lab, Reserve(researcher=body.researcher, **body.reserve.model_dump()))
+        return Response("{}", media_type="application/json")
 
 
 def add_transcripts(app: FastAPI) -> None:
