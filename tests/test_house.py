@@ -14,9 +14,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ONLY_IN = {
     "sqlalchemy": ("store/",),
     "sqlite3": ("store/",),
-    "fastapi": ("server/",),
-    "starlette": ("server/", "testing/"),
-    "uvicorn": ("server/", "testing/", "llm/mcp_server.py"),
+    "fastapi": ("server/", "dashboard/"),
+    "starlette": ("server/", "dashboard/", "testing/"),
+    "uvicorn": ("server/", "dashboard/", "testing/", "llm/mcp_server.py"),
     "httpx": ("client.py",),
     "torch": ("w2s/features.py", "w2s/students/lora/"),
     "transformers": ("w2s/features.py", "w2s/students/lora/"),

@@ -206,3 +206,33 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(Infrastructure, match=r"lab\.db"):
         Store(path)
+
+
+def test_an_older_database_is_brought_up_to_date_and_a_copy_is_kept(tmp_path):
+    """What an older version wrote stays readable; the copy has what it had."""
+    Store(tmp_path / "lab.db").close()
+    with sqlite3.connect(tmp_path / "lab.db") as c:
+        for table in ("events", "spending", "accounts", "ideas"):
+            c.execute(f"DROP TABLE {table}")
+        c.execute("UPDATE schema_version SET version = 3")
+        c.execute("INSERT INTO meta VALUES ('kept', '1')")
+    store = Store(tmp_path / "lab.db")
+    with store.read() as rows:
+        assert rows.meta("kept") == 1
+        assert rows.last_event() == 0
+    store.close()
+    with sqlite3.connect(tmp_path / "lab.schema-3.db") as c:
+        assert c.execute("SELECT version FROM schema_version").fetchall() == [(3,)]
+        assert c.execute("SELECT value FROM meta WHERE key = 'kept'").fetchall() == [("1",)]
+
+
+def test_a_watcher_notices_what_others_write(tmp_path):
+    store, other = Store(tmp_path / "lab.db"), Store(tmp_path / "lab.db")
+    version = store.watcher()
+    first = version()
+    assert version() == first
+    with other.write() as rows:
+        rows.set_meta("x", 1)
+    assert version() != first
+    store.close()
+    other.close()

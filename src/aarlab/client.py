@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -142,9 +143,16 @@ class LabClient:
         """The rounded accuracy of one 0 or 1 per item of the public list, where the lab has practice mode on."""
         return self._post("/v1/practice", {"predictions": [int(p) for p in predictions]})
 
-    def heartbeat(self, state: str = "", best_open_pgr: float | None = None, trials: int = 0) -> Json:
-        """Say that you live; the reply's `stop` says when to end."""
-        return self._post("/v1/heartbeat", {"state": state, "best_open_pgr": best_open_pgr, "trials": trials})
+    def heartbeat(
+        self, state: str = "", best_open_pgr: float | None = None, trials: int = 0, heard: int | None = None
+    ) -> Json:
+        """Say that you live; the reply's `stop` says when to end.
+
+        heard: number of the newest message of the operator that you know, 0 for none; the reply's `messages` are
+        those after it, [{id, text, time}]. None: they are not asked for.
+        """
+        body = {"state": state, "best_open_pgr": best_open_pgr, "trials": trials}
+        return self._post("/v1/heartbeat", body if heard is None else {**body, "heard": heard})
 
     # The fleet: accounts and transcripts of researchers that are language models
 
@@ -210,9 +218,16 @@ class LabClient:
         lines: list[Json] = self._get("/v1/ledger", {"since": since})["lines"]
         return lines
 
-    def phase(self, phase: str, reason: str = "") -> Json:
-        """Ask the lab to go on to `audit`, `record`, `transfer` or `done`; it does so as the work is finished."""
-        return self._post("/v1/phase", {"phase": phase, "reason": reason})
+    def control(self, action: str, by: str = "operator", reason: str = "", key: str | None = None) -> Json:
+        """Keep in the ledger that the run was started, resumed or stopped (`action`: start, resume, stop)."""
+        return self._post("/v1/controls", {"action": action, "by": by, "reason": reason}, key)
+
+    def phase(self, phase: str, reason: str = "", by: str = "operator") -> Json:
+        """Ask the lab to go on to `audit`, `record`, `transfer` or `done`; it does so as the work is finished.
+
+        by: the way in which this was asked for, for the ledger; so in every control below.
+        """
+        return self._post("/v1/phase", {"phase": phase, "reason": reason, "by": by})
 
     def clock(
         self, seconds_left: float, compute: Mapping[str, float] | None = None,
@@ -226,16 +241,28 @@ class LabClient:
         body = {"seconds_left": seconds_left, "compute": dict(compute or {}), "minutes": dict(minutes or {})}
         return self._post("/v1/clock", body)
 
-    def stop(self, researcher: str) -> Json:
-        return self._post(f"/v1/researchers/{researcher}/stop", {})
+    def stop(self, researcher: str, by: str = "operator") -> Json:
+        return self._post(f"/v1/researchers/{quote(researcher, safe='')}/stop", {"by": by})
 
-    def rank(self, number: int, ranked: bool, reason: str) -> Json:
+    def restart(self, researcher: str, by: str = "operator") -> Json:
+        """Have a researcher's process started anew, whether it runs, was stopped, has finished or failed."""
+        return self._post(f"/v1/researchers/{quote(researcher, safe='')}/restart", {"by": by})
+
+    def message(self, to: str, text: str, by: str = "operator") -> Json:
+        """Tell a researcher, or `everyone`, something of 1 to 4000 characters: {"id", "to"}.
+
+        It becomes a post that all can read. A language model is also told it, after the tools of its next turn; a
+        search researcher only has the post.
+        """
+        return self._post(f"/v1/researchers/{quote(to, safe='')}/message", {"text": text, "by": by})
+
+    def rank(self, number: int, ranked: bool, reason: str, by: str = "operator") -> Json:
         """Rank or unrank a submission; the ledger keeps the reason."""
-        return self._post(f"/v1/submissions/{number}/rank", {"ranked": ranked, "reason": reason})
+        return self._post(f"/v1/submissions/{number}/rank", {"ranked": ranked, "reason": reason, "by": by})
 
-    def audit(self, number: int, level: str | None = None) -> Json:
+    def audit(self, number: int, level: str | None = None, by: str = "operator") -> Json:
         """Queue the audit of a submission and show what is known of it."""
-        return self._post(f"/v1/submissions/{number}/audit", {"level": level})
+        return self._post(f"/v1/submissions/{number}/audit", {"level": level, "by": by})
 
     def audited(self, number: int) -> Json:
         """What audits said of a submission so far."""

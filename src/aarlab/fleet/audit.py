@@ -21,6 +21,7 @@ from aarlab.errors import InputError
 from aarlab.execution import LocalExecutor, check_source
 from aarlab.fleet import spec
 from aarlab.fleet.lock import LabLock, holder
+from aarlab.fleet.runner import TERMINAL
 from aarlab.fleet.trial import TIMEOUT, read_method
 from aarlab.problems import audit_task, base
 from aarlab.sandbox import open_sandbox
@@ -37,7 +38,7 @@ def audit_submission(lab: Path, number: int, level: Level | None) -> Json:
     """Audit a submission, in the live service or, where none runs, here. Waits for the end."""
     if holder(lab) is not None:
         client = spec.operator(lab)
-        found = client.audit(number, level)
+        found = client.audit(number, level, TERMINAL)
         while found["status"] in UNFINISHED:
             time.sleep(LOOK_SECONDS)
             found = client.audited(number)
@@ -48,7 +49,7 @@ def audit_submission(lab: Path, number: int, level: Level | None) -> Json:
 
 def _here(lab: Path, number: int, level: Level | None, tell: Tell) -> Json:
     """The service's own steps, without the service."""
-    from aarlab.server import audits
+    from aarlab.server import audits, controls
     from aarlab.server.__main__ import local_executor, only_server
     from aarlab.server.lab import Lab
 
@@ -56,7 +57,7 @@ def _here(lab: Path, number: int, level: Level | None, tell: Tell) -> Json:
         opened = Lab(lab)
         try:
             with opened.store.write() as rows:
-                asked = audits.request(opened, rows, number, level)
+                asked = controls.audit(opened, rows, number, level, TERMINAL)
                 evaluation = rows.claim_one(asked, f"{opened.incarnation}:audit")
             if evaluation is not None:
                 executor = local_executor(opened.settings, lab)
@@ -75,20 +76,20 @@ def _here(lab: Path, number: int, level: Level | None, tell: Tell) -> Json:
             opened.close()
 
 
-def overrule(lab: Path, number: int, ranked: bool, reason: str) -> str:
-    """Rank or unrank a submission for good; returns what to print."""
+def overrule(lab: Path, number: int, ranked: bool, reason: str, by: str = TERMINAL) -> str:
+    """Rank or unrank a submission for good; returns what to print. by: what the ledger keeps of the way."""
     if not reason.strip():
         raise InputError("an overruling needs a --reason: the ledger and the report show it")
     if holder(lab) is not None:
-        spec.operator(lab).rank(number, ranked, reason)
+        spec.operator(lab).rank(number, ranked, reason, by)
     else:
-        from aarlab.server import audits
+        from aarlab.server import controls
         from aarlab.server.lab import Lab
 
         with LabLock(lab):
             opened = Lab(lab)
             with opened.store.write() as rows:
-                audits.overrule(opened, rows, number, ranked, reason)
+                controls.overrule(opened, rows, number, ranked, reason, by)
             opened.changed("scores")
             opened.close()
     return f"submission {number} is {'ranked' if ranked else 'not ranked'}: {reason}"

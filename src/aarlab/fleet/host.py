@@ -146,13 +146,22 @@ class HostWorker:
         self._seen = self._moved = time.monotonic()
         self._heartbeat: float | None = None
         self._clean = keys.redactor(os.environ)
+        self.obeyed: int | None = None  # restarts that were asked for and done; None until the lab was heard
         if self._done.is_file():
-            self.state = "finished"
+            self.state, self.obeyed = "finished", self._asked_before()
 
     @property
     def _done(self) -> Path:
-        """A file that says that this researcher has finished for good; a resumed run leaves it so."""
+        """A file that says that this researcher has finished for good; a resumed run leaves it so.
+
+        Its second line counts the restarts that had been asked for until then: another one wakes the researcher, even
+        where the supervisor that should have obeyed was killed.
+        """
         return self.lab / "run" / f"{self.one.name}.done"
+
+    def _asked_before(self) -> int:
+        lines = self._done.read_text("utf-8").splitlines()
+        return int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 0
 
     @property
     def pid(self) -> int | None:
@@ -197,6 +206,17 @@ class HostWorker:
             self.stop("restarting")
             self._again(f"no sign of life for {self.stall_seconds / 60:.0f} minutes")
 
+    def obey(self, asked: int) -> None:
+        """End and start it again where that was asked for. asked: how often it was so far.
+
+        What was asked before this supervisor came is done: it starts everybody who has not finished.
+        """
+        known, self.obeyed = self.obeyed, asked
+        if known is not None and asked > known:
+            self._done.unlink(missing_ok=True)
+            self.stop("restarting")
+            self.next_start = 0.0
+
     def ask(self) -> None:
         """Ask it to end soon; `stop` then waits less."""
         if self.pid is not None and not self._asked:
@@ -233,7 +253,7 @@ class HostWorker:
             self.state = words or "finished"
             self._say(self.state)
             if words.startswith("finished"):  # by its own word; a spent budget may be raised
-                self._done.write_text(f"{words}\n")
+                self._done.write_text(f"{words}\n{self.obeyed or 0}\n", "utf-8")
         elif code == CANNOT_GO_ON:
             self.state = f"failed: {words or 'it cannot go on'}"
             self._say(self.state)

@@ -17,7 +17,7 @@ from aarlab.errors import ConfigError, InputError, SandboxUnavailable
 from aarlab.fleet import costs, models, packs, plan, spec, usage
 from aarlab.fleet.lock import LabLock, holder
 from aarlab.fleet.progress import Progress
-from aarlab.fleet.runner import Supervisor
+from aarlab.fleet.runner import STOPPED_BY, TERMINAL, Supervisor
 from aarlab.fleet.trial import read_method
 from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
@@ -25,6 +25,8 @@ from aarlab.settings import Llm, ResearcherSpec, Settings
 from aarlab.w2s import methods
 
 STOP_SECONDS = 30.0
+BY = "AARLAB_BY"
+"""The environment variable in which whoever starts this process says by which way a person asked for it."""
 LLM_MINUTES = 480.0  # of research where a language model is in the fleet and nothing else was said
 
 
@@ -97,22 +99,23 @@ def run(settings: Settings, folder: Path | None) -> int:
         say("isolation is `process`: nothing is isolated and every score is marked unranked")
     create_lab(lab, settings, [first, *others])
     plan.mark_latest(lab)
-    return _go_on(lab.resolve(), settings)
+    return _go_on(lab.resolve(), settings, "start")
 
 
 def resume(lab: Path) -> int:
     """Go on with a lab until its report is written."""
     settings = settings_file.read(lab / "lab.toml")
     models.check(settings)
-    return _go_on(lab, settings)
+    return _go_on(lab, settings, "resume")
 
 
-def _go_on(lab: Path, settings: Settings) -> int:
+def _go_on(lab: Path, settings: Settings, action: str) -> int:
+    by = os.environ.pop(BY, TERMINAL)[:40] or TERMINAL
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
     say(f"lab: {lab}")
     with LabLock(lab), Progress() as progress:
-        supervisor = Supervisor(lab, settings, sandbox, progress)
+        supervisor = Supervisor(lab, settings, sandbox, progress, action, by)
         done = supervisor.run()
     if supervisor.reason:
         say(f"{supervisor.reason}; see to it and go on with `aarlab resume {lab}`")
@@ -160,16 +163,17 @@ def live_or_stored(lab: Path) -> dict[str, Any]:
         opened.close()
 
 
-def stop(lab: Path, name: str | None) -> str:
-    """Stop one researcher for good, or ask the supervisor to stop the run."""
+def stop(lab: Path, name: str | None, by: str = TERMINAL) -> str:
+    """Stop one researcher for good, or ask the supervisor to stop the run. by: what the ledger keeps of the way."""
     settings = settings_file.read(lab / "lab.toml")
     if name:
         spec.find(settings, name)
-        live(lab).stop(name)
+        live(lab).stop(name, by)
         return f"{name} is stopped; the others go on"
     pid = holder(lab)
     if pid is None:
         return f"{lab} is not running; go on with `aarlab resume {lab}`"
+    (lab / "run" / STOPPED_BY).write_text(by, "utf-8")
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while holder(lab) is not None:

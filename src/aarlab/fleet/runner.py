@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import psutil
 
 from aarlab.client import LabClient
-from aarlab.errors import Infrastructure
+from aarlab.errors import AarlabError, Infrastructure
 from aarlab.fleet import costs, host, keys, spec
 from aarlab.fleet.host import HostWorker
 from aarlab.fleet.usage import UsageFile
@@ -33,6 +34,11 @@ MAX_FAST_FAILURES = 5
 MAX_SILENCES = 30
 RUNNING = ("waiting", "working", "restarting")
 PATIENCE = 1.0  # seconds a silent service is asked again before its process is looked at
+TERMINAL = "command line"
+"""The way by which a person controls a run who says no other."""
+
+STOPPED_BY = "stopped-by"
+"""The file under run/ in which whoever sends SIGTERM says by which way the stop was asked for."""
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -94,6 +100,7 @@ class Worker:
         self.state = "waiting"
         self.restarts = 0
         self.next_start = 0.0
+        self.obeyed: int | None = None  # restarts that were asked for and done; None until the lab was heard
         self._cpu = 0.0
         self._seen = time.monotonic()
         self._moved = time.monotonic()
@@ -144,6 +151,16 @@ class Worker:
         self.restarts += 1
         self.next_start = time.monotonic() + min(30.0, 0.5 * 2 ** min(self.restarts, 6))
 
+    def obey(self, asked: int) -> None:
+        """End and start it again where that was asked for. asked: how often it was so far.
+
+        What was asked before this supervisor came is done: it starts everybody.
+        """
+        known, self.obeyed = self.obeyed, asked
+        if known is not None and asked > known:
+            self.stop("restarting")
+            self.next_start = 0.0
+
     def ask(self) -> None:
         """Nothing to close: `stop` ends it at once."""
 
@@ -155,9 +172,12 @@ class Worker:
 
 
 class Supervisor:
-    """One lab from (re)start to report."""
+    """One lab from (re)start to report. action, by: what the ledger keeps of this start."""
 
-    def __init__(self, lab: Path, settings: Settings, sandbox: Sandbox, show: Show) -> None:
+    def __init__(
+        self, lab: Path, settings: Settings, sandbox: Sandbox, show: Show, action: str = "resume",
+        by: str = TERMINAL,
+    ) -> None:  # fmt: skip
         self.lab, self.settings, self.show = lab, settings, show
         self.server = Server(lab, settings.audit.reader)
         self.nursery = host.Nursery(lab)
@@ -172,6 +192,9 @@ class Supervisor:
         self.reason = ""  # why nothing can go on, where that is why the run stopped
         self.silent = 0  # ticks in a row in which a live service did not answer
         self._saved = 0.0
+        self._start = {"action": action, "by": by, "key": uuid.uuid4().hex}  # empty once the ledger has it
+        self._stop_by = ""
+        (lab / "run" / STOPPED_BY).unlink(missing_ok=True)  # of a supervisor that was killed
 
     def run(self) -> bool:
         """Work until the lab is done (True) or a signal asks to stop (False)."""
@@ -183,6 +206,7 @@ class Supervisor:
                 view = self._try_tick() or view
             return bool(view["phase"] == "done")
         finally:
+            self._say_stop()
             self._stop_all("stopped")
             self.nursery.close()
             self.server.stop()
@@ -194,6 +218,23 @@ class Supervisor:
         if self.stopping:
             os._exit(130)
         self.stopping = True
+        said = self.lab / "run" / STOPPED_BY
+        self._stop_by = TERMINAL if number == signal.SIGINT else "signal"
+        with contextlib.suppress(OSError):
+            self._stop_by = said.read_text("utf-8").strip()[:40] or self._stop_by
+            said.unlink()
+
+    def _say_start(self, client: LabClient) -> None:
+        if self._start:
+            client.control(**self._start)
+            self._start = {}
+
+    def _say_stop(self) -> None:
+        """A line of the ledger, where the service still lives; without it the stop is no less one."""
+        if self.stopping and self.server.client is not None and self.server.alive():
+            with contextlib.suppress(AarlabError):
+                self._say_start(self.server.client)
+                self.server.client.control("stop", self._stop_by or "supervisor", self.reason[:500])
 
     def _try_tick(self) -> dict[str, Any] | None:
         """A tick, or None when the service died in the middle of it: the next one starts it again."""
@@ -208,6 +249,7 @@ class Supervisor:
 
     def _tick(self) -> dict[str, Any]:
         client = self._server()
+        self._say_start(client)
         view = client.run()
         researching = view["target"] == "research"
         self.usage.tick(researching)
@@ -223,6 +265,8 @@ class Supervisor:
                 self._end_research(client, reason)
             elif self._none_can_go_on():
                 self.stopping = True
+        else:
+            self._stop_all("finished")  # also where a person ended research
         self._save()
         self.silent = 0
         states = {w.one.name: w.state for w in self.workers}
@@ -252,6 +296,7 @@ class Supervisor:
         known = {r["name"]: r for r in view["researchers"]}
         for worker in self.workers:
             row = known.get(worker.one.name, {})
+            worker.obey(view["restarts_asked"].get(worker.one.name, 0))
             if row.get("status") == "stopped":
                 worker.stop()
             elif reason := costs.researcher_spent(self.settings, totals, worker.one.name):
@@ -281,7 +326,7 @@ class Supervisor:
     def _end_research(self, client: LabClient, reason: str) -> None:
         """No more submissions: the lab measures the finalists, then the winner elsewhere, by itself."""
         self._stop_all("finished")
-        client.phase("done", reason)
+        client.phase("done", reason, "supervisor")
 
     def _stop_all(self, state: str) -> None:
         for worker in self.workers:

@@ -12,8 +12,8 @@ two arms can be compared as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,17 +66,26 @@ def at_work(
 
     window: ideas older than this no longer count (0: they do). until: when a researcher ended; later it is not at work.
     """
+    return next(_through(ideas, [time], window, until))[1]
+
+
+def _through(
+    ideas: Iterable[Idea], times: Iterable[float], window: float = 0.0, until: Mapping[str, float] | None = None
+) -> Iterator[tuple[float, dict[str, str]]]:
+    """(time, `at_work` then) at rising times, in one pass over the ideas."""
     latest: dict[str, Idea] = {}
-    for idea in ideas:
-        known = latest.get(idea.researcher)
-        if idea.time <= time and (known is None or idea.time >= known.time):
-            latest[idea.researcher] = idea
-    ends = until or {}
-    return {
-        name: idea.family
-        for name, idea in sorted(latest.items())
-        if time <= ends.get(name, time) and (not window or time - idea.time <= window)
-    }
+    ends, ordered = until or {}, sorted(ideas, key=lambda i: i.time)
+    place = 0
+    for time in sorted(times):
+        while place < len(ordered) and ordered[place].time <= time:
+            latest[ordered[place].researcher] = ordered[place]
+            place += 1
+        working = {
+            name: idea.family
+            for name, idea in sorted(latest.items())
+            if time <= ends.get(name, time) and (not window or time - idea.time <= window)
+        }
+        yield time, working
 
 
 def codes(families: Iterable[str]) -> Ints:
@@ -126,13 +135,16 @@ def curve(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> tuple[Point, ...]:
-    """Entropy at each of `times` at which at least `least` researchers are at work."""
-    found = []
-    for time in times:
-        working = at_work(ideas, time, window, until)
-        if len(working) >= max(least, 1):
-            rng = np.random.default_rng(seed)  # the same draws at every moment: a band moves only where families do
-            found.append(point(time, list(working.values()), rng, draws=draws))
+    """Entropy at each of `times`, rising, at which at least `least` researchers are at work."""
+    found: list[Point] = []
+    drawn: dict[tuple[str, ...], Point] = {}
+    for time, working in _through(ideas, times, window, until):
+        own = tuple(working.values())
+        if len(own) < max(least, 1):
+            continue
+        if own not in drawn:  # the same draws at every moment: a band moves only where families do
+            drawn[own] = point(time, own, np.random.default_rng(seed), draws=draws)
+        found.append(replace(drawn[own], time=time))
     return tuple(found)
 
 

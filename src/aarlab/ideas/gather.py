@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,15 +53,28 @@ def gather(
     here. start: Unix seconds of the run's start. by: whose word counts; an idea that none of them classed is left out.
     A post that cites a submission is of that submission's family, if nobody declared another.
     """
+    return arrange(submissions, posts, lambda s: of_code(sources.get(s.id, "")), of_text, stored, start, by)
+
+
+def arrange(
+    submissions: Iterable[Submission],
+    posts: Iterable[Post],
+    code: Callable[[Submission], Mapping[By, str]],
+    words: Callable[[Post], Mapping[By, str]],
+    stored: Iterable[IdeaRow] = (),
+    start: float = 0.0,
+    by: tuple[By, ...] = PRECEDENCE,
+) -> tuple[Idea, ...]:
+    """`gather` for who has read method files and posts before. code, words: who classes each, as `of_code` says it."""
     kept = _kept(stored)
     found: list[Idea] = []
     of_submission: dict[int, dict[By, str]] = {}
     for s in submissions:
-        classed = of_submission[s.id] = _of_code(sources.get(s.id, "")) | kept.get(("submission", s.id), {})
+        classed = of_submission[s.id] = {**code(s), **kept.get(("submission", s.id), {})}
         found += _idea(s.created - start, s.researcher, "submission", s.id, "submission", classed, by)
     for p in posts:
         cited = of_submission.get(p.submission, {}) if p.submission is not None else {}
-        classed = (dict(cited) or _of_text(p)) | kept.get(("post", p.id), {})
+        classed = {**(cited or words(p)), **kept.get(("post", p.id), {})}
         found += _idea(p.created - start, p.researcher, "post", p.id, p.kind, classed, by)
     return tuple(sorted(found, key=lambda i: (i.time, i.kind, i.number)))
 
@@ -79,14 +92,16 @@ def _kept(stored: Iterable[IdeaRow]) -> dict[tuple[str, int], dict[By, str]]:
     return found
 
 
-def _of_code(source: str) -> dict[By, str]:
+def of_code(source: str) -> dict[By, str]:
+    """Who says what of a method file: its own header, and rules."""
     if not source:
         return {}
     said, ruled = declared(source), classify_code(source)
     return ({"researcher": said} if said else {}) | ({"rules": ruled} if ruled else {})  # type: ignore[return-value]
 
 
-def _of_text(post: Post) -> dict[By, str]:
+def of_text(post: Post) -> dict[By, str]:
+    """What rules say of a post."""
     ruled = classify_text(post.body, post.title)
     return {"rules": ruled} if ruled else {}
 

@@ -24,12 +24,14 @@ from aarlab.client import LabClient
 from aarlab.errors import AarlabError
 from aarlab.llm import prompts, resume
 from aarlab.llm.calls import Calls
+from aarlab.llm.mail import Mail
 from aarlab.llm.outbox import Outbox
 from aarlab.researchers import findings
 from aarlab.settings import Llm
 
 SYNC_SECONDS = 60.0
 WORD_SECONDS = 2.0  # between two heartbeats that a turn sends
+LOOK_SECONDS = 10.0  # after a heartbeat, the next one is sent as soon as a tool has ended
 MOST_SILENT = 5  # answers in a row without a tool call after which the conversation starts afresh
 IN_SANDBOX = ("bash", "python", "text_editor")
 """Tools that change nothing outside the researcher's own workspace."""
@@ -54,10 +56,12 @@ class Desk:
         self.silent = 0
         self.turns_in_session = 0
         self._seen: deque[str] = deque(maxlen=MOST_REPEATS)
-        self._next_sync = self._next_word = 0.0
+        self._next_sync = self._next_word = self._next_look = 0.0
+        self._doing = ""
         self._written: set[str] = set()
         self._one_writer = threading.Lock()
         self.outbox = Outbox(fleet, name)
+        self.mail = Mail()
 
     # The conversation
 
@@ -68,6 +72,7 @@ class Desk:
             events += page
         self.kept = resume.conversation(events)
         self._written = {m.id for m in self.kept if m.id}
+        self.mail.written(resume.unpacked(e["body"]["message"]).text for e in events if e["kind"] == "user")
         self.session, self.turn = resume.last_turn(events)
         return bool(self.kept)
 
@@ -98,6 +103,7 @@ class Desk:
         with self._one_writer:
             fresh = [m for m in messages if m.id not in self._written and m.role in resume.SPOKEN]
             self.outbox.put([self._event(m.role, {"message": self._clean(m)}, self._key(m), m) for m in fresh])
+            self.mail.written(m.text for m in fresh if m.role == "user")
             self.kept += fresh
             self._written |= {m.id for m in fresh if m.id}
 
@@ -157,15 +163,20 @@ class Desk:
             await anyio.to_thread.run_sync(self.say, f"turn {self.turn}: {doing}")
 
     async def next(self, messages: Sequence[ChatMessage]) -> str | bool:
-        """After the tools of a turn: True to go on, a text to nudge with, False to end the session."""
+        """After the tools of a turn: True to go on, a text to go on with, False to end the session.
+
+        The text is what the operator wrote, a nudge, or both.
+        """
         self.write_soon(messages)
         await anyio.to_thread.run_sync(self.sync)
+        if time.monotonic() >= self._next_look:
+            await anyio.to_thread.run_sync(self.say, self._doing)
         if self.ending or self.turns_in_session >= self.llm.session_turns:
             return False
         nudge = self._stalls(messages)
         if self.stalled:
             return False
-        return nudge or True
+        return "\n\n".join(text for text in (self.mail.text(), nudge) if text) or True
 
     def _stalls(self, messages: Sequence[ChatMessage]) -> str:
         """A nudge where nothing moves; sets `stalled` where nudging has not helped."""
@@ -193,9 +204,12 @@ class Desk:
     # The lab
 
     def say(self, state: str) -> None:
-        """Heartbeat; its reply may say that this researcher was stopped or that research is over."""
-        self._next_word = time.monotonic() + WORD_SECONDS
-        reply = self.lab.heartbeat(self.redact(state)[:500])
+        """Heartbeat; its reply may say that this researcher was stopped, that research is over, or what the operator
+        wrote."""
+        now, self._doing = time.monotonic(), state
+        self._next_word, self._next_look = now + WORD_SECONDS, now + LOOK_SECONDS
+        reply = self.lab.heartbeat(self.redact(state)[:500], heard=self.mail.heard)
+        self.mail.take(reply["messages"])
         if reply["stop"] and not self.ending:
             self.ending = "stopped by the lab"
 

@@ -7,7 +7,7 @@ colour-blind, and are always doubled by a text label or a shape. `svg` and `png`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ class Scored:
     minutes: float
     pgr: Estimate
     best: float
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,14 @@ class Channel:
     marks: tuple[Measured, ...]
 
 
-def pgr_over_time(scores: Sequence[Scored], baselines: dict[str, Estimate], minutes: float, width: int = 760) -> Chart:
-    """Every verified score with its interval, the fleet's best as a step line, the baselines as bands."""
+def pgr_over_time(
+    scores: Sequence[Scored], baselines: dict[str, Estimate], minutes: float, width: int = 760,
+    references: Mapping[str, float] | None = None,
+) -> Chart:  # fmt: skip
+    """Every verified score with its interval, the fleet's best as a step line, the baselines as bands.
+
+    references: PGRs from elsewhere on this very problem, drawn as labelled lines.
+    """
     side = 128 if width > NARROW else 100
     inner, height = width - side - 52, 300 if width > NARROW else 260
     end = max([minutes, *(s.minutes for s in scores), 0.1])
@@ -109,7 +116,7 @@ def pgr_over_time(scores: Sequence[Scored], baselines: dict[str, Estimate], minu
     x = minutes_axis(end, inner)
     y = alt.Y("y:Q", title="PGR on the feedback task", scale=alt.Scale(domain=[low, high], nice=False))
     span = (low, high)
-    layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y, span)]
+    layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y, span), *_references(references or {}, inner)]
     labels = {n: (e.mean, BASELINES[i % 4]) for i, (n, e) in enumerate(baselines.items())}
     if scores:
         layers += [_intervals(scores, x, span), _dots(scores, x, y, span), _best_line(scores, end, x, y, span)]
@@ -183,7 +190,7 @@ def activity(events: Sequence[Event], researchers: Sequence[str], minutes: float
             color=alt.Color("kind:N", scale=colour, legend=legend),
         )
     )  # fmt: skip
-    layers = [lanes, *_links(events, x, y), marks]
+    layers = [lanes, *links(events, x, y), marks]
     return _finish(alt.layer(*layers).properties(width=inner, height=max(60, 26 * len(researchers))))
 
 
@@ -319,6 +326,15 @@ def _marks_of_scale(inner: int) -> Chart:
     return rule + text.encode(x=alt.value(0), text="t:N")
 
 
+def _references(references: Mapping[str, float], inner: int) -> list[Chart]:
+    """Lines at what others reached, named at their right end inside the chart."""
+    if not references:
+        return []
+    base = alt.Chart(rows_of([{"y": v, "t": f"{name} {v:.2f}"} for name, v in references.items()])).encode(y="y:Q")
+    text = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-2, color=INK, fontSize=11, fontStyle="italic")
+    return [base.mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3]), text.encode(x=alt.value(inner), text="t:N")]
+
+
 def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> list[Chart]:
     charts = []
     for i, e in enumerate(baselines.values()):
@@ -339,13 +355,21 @@ def _intervals(scores: Sequence[Scored], x: alt.X, span: tuple[float, float]) ->
 
 def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
     """Points; what lies under the axis sits on its edge as a triangle that points down."""
-    rows = [{"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0]} for s in scores]
+    rows = [
+        {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)} for s in scores
+    ]
     base = alt.Chart(rows_of(rows)).encode(x=x, y=y)
     inside = base.transform_filter("!datum.under").mark_point(filled=True, size=26, color=INK, opacity=0.75)
     under = base.transform_filter("datum.under").mark_point(
         filled=True, size=40, color=ALERT, shape="triangle-down", yOffset=-4
     )
     return inside + under
+
+
+def _tip(s: Scored) -> str:
+    """What a page shows when a point is pointed at."""
+    what = f"{s.name} (#{s.submission})" if s.name else f"#{s.submission}"
+    return f"{what} by {s.researcher}: {s.pgr.mean:.2f} [{s.pgr.low:.2f}, {s.pgr.high:.2f}]"
 
 
 def _best_line(scores: Sequence[Scored], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
@@ -391,7 +415,7 @@ def _panel(
     return alt.layer(guides, bars, dots, text).properties(width=inner, height=30 * len(names), title=title)
 
 
-def _links(events: Sequence[Event], x: alt.X, y: alt.Y) -> list[Chart]:
+def links(events: Sequence[Event], x: alt.X, y: alt.Y) -> list[Chart]:
     """Lines from a method to its parent; those that lead to the winner are drawn strong."""
     where = {e.submission: e for e in events if e.submission is not None and e.kind in ("scored", "failed")}
     charts = []

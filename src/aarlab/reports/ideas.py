@@ -1,16 +1,21 @@
-"""What the fleet was thinking about: the report's section on ideas, and the charts that the directions study shares."""
+"""What the fleet was thinking about: the report's section on ideas.
+
+Numbers and charts are made from ideas and sizes alone, so that report, pages and the directions study share them; the
+functions that take a run's data only hand these on.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import altair as alt
 
+from aarlab.ideas.complexity import Complexity
 from aarlab.ideas.entropy import LEAST, Point, curve, moments
-from aarlab.ideas.families import FAMILIES, PRECEDENCE
+from aarlab.ideas.families import FAMILIES, PRECEDENCE, By
 from aarlab.ideas.gather import Idea, agreement
 from aarlab.records import Estimate
 from aarlab.reports.data import RunData
@@ -65,26 +70,64 @@ class Size:
     nodes: int
 
 
-# From a run
+# Numbers
 
 
-def entropy(data: RunData) -> tuple[Point, ...]:
-    """Entropy over the run; times in seconds. Fleets of fewer than five researchers have a curve too, a rough one."""
-    proposed = [i for i in data.ideas if i.proposed]
+def diversity(ideas: Sequence[Idea], seconds: float) -> tuple[Point, ...]:
+    """Entropy over a run of so many seconds. Fleets of fewer than five researchers have a curve too, a rough one."""
+    proposed = [i for i in ideas if i.proposed]
     if not proposed:
         return ()
-    end = max(data.run.research_seconds, max(i.time for i in proposed))
+    end = max(seconds, max(i.time for i in proposed))
     fleet = len({i.researcher for i in proposed})
     return curve(proposed, moments(end, MOMENTS), least=min(LEAST, fleet))
 
 
-def sizes(data: RunData, results: Results) -> list[Size]:
-    """The scored methods that can be read, in order."""
+def sizes(scored: Iterable[tuple[int, float, Estimate]], known: Mapping[int, Complexity]) -> list[Size]:
+    """The scored methods whose size is known, in order. scored: (submission, minutes, PGR)."""
     return [
-        Size(p.submission, p.minutes, p.pgr, known.lines, known.nodes)
-        for p in results.points
-        if (known := data.complexity.get(p.submission)) is not None
+        Size(number, minutes, pgr, known[number].lines, known[number].nodes)
+        for number, minutes, pgr in scored
+        if number in known
     ]
+
+
+def told(ideas: Sequence[Idea], points: Sequence[Point], when: str = "At the end") -> list[str]:
+    """What the numbers say, and who classed. points: `diversity` of the ideas; when: what the last of them is."""
+    if not points:
+        return []
+    last, best = points[-1], max(points, key=lambda p: p.bits)
+    found = [
+        f"{when} {last.researchers} researchers were at {last.families} of the eleven families: "
+        f"{last.bits:.2f} bits [{last.low:.2f}, {last.high:.2f}]; the most was {best.bits:.2f} at "
+        f"{best.time / 60:.1f} minutes. So many researchers can reach {most(last.researchers):.2f}."
+    ]
+    said = ", ".join(f"{SAID[by]} {n}" for by, n in classers(ideas).items() if n)
+    found.append(f"Families are as given by: {said} (of {len(ideas)} submissions and posts that could be classed).")
+    same, both = agreement(ideas)
+    if both:
+        found.append(f"Rules on the code or words say the same as the declaration for {same} of {both}.")
+    return found
+
+
+def classers(ideas: Iterable[Idea]) -> dict[By, int]:
+    """Whose word counted for how many ideas."""
+    found: dict[By, int] = dict.fromkeys(PRECEDENCE, 0)
+    for idea in ideas:
+        found[idea.by] += 1
+    return found
+
+
+# From a run
+
+
+def entropy(data: RunData) -> tuple[Point, ...]:
+    """`diversity` of a run; times in seconds."""
+    return diversity(data.ideas, data.run.research_seconds)
+
+
+def sizes_of(data: RunData, results: Results) -> list[Size]:
+    return sizes(((p.submission, p.minutes, p.pgr) for p in results.points), data.complexity)
 
 
 def document(data: RunData, results: Results) -> dict[str, Any]:
@@ -94,9 +137,9 @@ def document(data: RunData, results: Results) -> dict[str, Any]:
         "families": families(data.ideas),
         "entropy": [_point(p) for p in entropy(data)],
         "ideas": [_idea(i) for i in data.ideas],
-        "by": {by: sum(i.by == by for i in data.ideas) for by in PRECEDENCE},
+        "by": classers(data.ideas),
         "declared_as_ruled": {"same": same, "both": both},
-        "complexity": [asdict(s) for s in sizes(data, results)],
+        "complexity": [asdict(s) for s in sizes_of(data, results)],
     }
 
 
@@ -129,25 +172,8 @@ def families(ideas: Sequence[Idea]) -> list[dict[str, Any]]:
 
 
 def sentences(data: RunData) -> list[str]:
-    """What the numbers say, and who classed."""
-    points = entropy(data)
-    if not points:
-        return []
-    last, best = points[-1], max(points, key=lambda p: p.bits)
-    found = [
-        f"At the end {last.researchers} researchers were at {last.families} of the eleven families: "
-        f"{last.bits:.2f} bits [{last.low:.2f}, {last.high:.2f}]; the most was {best.bits:.2f} at "
-        f"{best.time / 60:.1f} minutes. So many researchers can reach {most(last.researchers):.2f}."
-    ]
-    counts = {by: sum(i.by == by for i in data.ideas) for by in PRECEDENCE}
-    said = ", ".join(f"{SAID[by]} {n}" for by, n in counts.items() if n)
-    found.append(
-        f"Families are as given by: {said} (of {len(data.ideas)} submissions and posts that could be classed)."
-    )
-    same, both = agreement(data.ideas)
-    if both:
-        found.append(f"Rules on the code or words say the same as the declaration for {same} of {both}.")
-    return found
+    """What the numbers of a run say."""
+    return told(data.ideas, entropy(data))
 
 
 def most(researchers: int) -> float:
@@ -167,8 +193,11 @@ def context(data: RunData, results: Results) -> dict[str, Any]:
 
 
 def entropy_chart(data: RunData, width: int) -> Any:
-    """The run's own curve; None where no researcher has an idea."""
-    points = entropy(data)
+    return diversity_chart(entropy(data), width)
+
+
+def diversity_chart(points: Sequence[Point], width: int) -> Any:
+    """One run's own curve; None where no researcher has an idea."""
     if not points:
         return None
     own = tuple((p.time / 60, p.bits, p.low, p.high, float(p.families)) for p in points)
@@ -225,14 +254,55 @@ def _names(curves: Sequence[Curve], inner: int, height: int, top: float) -> list
     return found
 
 
+def distinct_chart(points: Sequence[Point], width: int) -> Any:
+    """How many different families the researchers at work are at; None where no researcher has an idea."""
+    return transparent(distinct(points, width)) if points else None
+
+
+def distinct(points: Sequence[Point], width: int = 760, height: int = 150) -> Chart:
+    """A step line of the families, and a thin one of the most that so many researchers can be at."""
+    inner = width - 68
+    end = max(points[-1].time / 60, 0.1)
+    reach = len(FAMILIES)
+    rows = [
+        {"m": p.time / 60, "y": p.families, "most": min(reach, p.researchers),
+         "tip": f"{p.families} families among {p.researchers} researchers after {p.time / 60:.1f} minutes"}
+        for p in points
+    ]  # fmt: skip
+    base = alt.Chart(rows_of(rows)).encode(x=minutes_axis(end, inner))
+    scale = alt.Scale(domain=[0, max(r["most"] for r in rows) + 1], nice=False)
+    y = alt.Y("y:Q", title="families at work", scale=scale, axis=alt.Axis(tickCount=4, tickMinStep=1, format="d"))
+    line = base.mark_line(color=BEST, strokeWidth=2.2, interpolate="step-after").encode(y=y)
+    dots = base.mark_point(filled=True, size=34, opacity=0, color=BEST).encode(y=y)  # only to be pointed at
+    ceiling = base.mark_line(color=BASELINES[3], strokeWidth=1, strokeDash=[3, 3], interpolate="step-after")
+    ends = [
+        (float(rows[-1]["y"]), f"{rows[-1]['y']}", BEST), (float(rows[-1]["most"]), f"{rows[-1]['most']} at most", INK)
+    ]  # fmt: skip
+    labels = [
+        alt.Chart(rows_of([{"y": value, "t": text}]))
+        .mark_text(align="right", baseline="bottom", dx=-3, dy=-3, color=colour, fontSize=11, fontWeight="bold")
+        .encode(x=alt.value(inner), y="y:Q", text="t:N")
+        for value, text, colour in ends[: 1 if ends[0][0] == ends[1][0] else 2]
+    ]
+    return alt.layer(ceiling.encode(y=alt.Y("most:Q")), line, dots, *labels).properties(width=inner, height=height)
+
+
 def families_chart(data: RunData, width: int) -> Any:
-    """One lane per researcher, coloured by the family of its latest idea; None without ideas."""
-    proposed = [i for i in data.ideas if i.proposed]
+    return families_over_time(data.ideas, [r.name for r in data.researchers], data.run.research_seconds / 60, width)
+
+
+def families_over_time(ideas: Sequence[Idea], fleet: Sequence[str], minutes: float, width: int) -> Any:
+    """One lane per researcher, coloured by the family of its latest idea; None without ideas.
+
+    fleet: the order of the lanes; who else has ideas comes after.
+    """
+    proposed = [i for i in ideas if i.proposed]
     if not proposed:
         return None
-    names = [r.name for r in data.researchers if any(i.researcher == r.name for i in proposed)]
-    names += sorted({i.researcher for i in proposed} - set(names))
-    return transparent(lanes(proposed, names, data.run.research_seconds / 60, width))
+    active = {i.researcher for i in proposed}
+    names = [name for name in fleet if name in active]
+    names += sorted(active - set(names))
+    return transparent(lanes(proposed, names, minutes, width))
 
 
 def lanes(ideas: Sequence[Idea], names: Sequence[str], minutes: float, width: int = 760) -> Chart:
@@ -255,9 +325,14 @@ def lanes(ideas: Sequence[Idea], names: Sequence[str], minutes: float, width: in
         layers.append(own.mark_bar(color=colour, opacity=opacity, height=15).encode(x=x, x2="m2:Q", y=y))
         text = own.mark_text(align="left", dx=3, fontSize=10, fontWeight="bold", color=INK)
         layers.append(text.encode(x=x, y=y, text="t:N"))
-    dots = alt.Chart(rows_of([{"who": i.researcher, "m": i.time / 60} for i in ideas]))
+    dots = alt.Chart(rows_of([{"who": i.researcher, "m": i.time / 60, "tip": _tip(i)} for i in ideas]))
     layers.append(dots.mark_tick(color=INK, thickness=1, size=21, opacity=0.45).encode(x=x, y=y))
     return alt.layer(*layers).properties(width=inner, height=max(60, 26 * len(names)))
+
+
+def _tip(i: Idea) -> str:
+    """What a page shows when a tick is pointed at."""
+    return f"{i.form} {i.number} by {i.researcher}: {i.family}, says {SAID[i.by]}"
 
 
 def _stretches(ideas: Sequence[Idea], end: float) -> Iterable[tuple[str, float, float, str]]:
@@ -272,8 +347,11 @@ def _stretches(ideas: Sequence[Idea], end: float) -> Iterable[tuple[str, float, 
 
 
 def complexity_chart(data: RunData, results: Results, width: int) -> Any:
-    """Code size against PGR; None where nothing is scored."""
-    found = sizes(data, results)
+    return size_chart(sizes_of(data, results), width)
+
+
+def size_chart(found: Sequence[Size], width: int) -> Any:
+    """Code size against PGR; None where fewer than two methods are scored."""
     return transparent(complexity(found, width)) if len(found) > 1 else None
 
 
@@ -289,9 +367,10 @@ def _sizes(found: Sequence[Size], what: Literal["lines", "nodes"], title: str, i
     end = max(s.minutes for s in found) or 1.0
     values = [s.lines if what == "lines" else s.nodes for s in found]
     rows = [
-        {"p": max(-0.3, s.pgr.mean), "n": v, "age": 0.25 + 0.65 * s.minutes / end}
+        {"p": max(-0.3, s.pgr.mean), "n": v, "age": 0.25 + 0.65 * s.minutes / end,
+         "tip": f"#{s.submission}: PGR {s.pgr.mean:.2f}, {s.lines} lines, {s.nodes} nodes"}
         for s, v in zip(found, values, strict=True)
-    ]
+    ]  # fmt: skip
     scale = alt.Scale(type="log", domain=[max(1, min(values) * 0.8), max(values) * 1.25], nice=False)
     y = alt.Y("n:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format=",d", gridColor=GRID))
     x = alt.X("p:Q", title="PGR on the feedback task", scale=alt.Scale(nice=True), axis=alt.Axis(tickCount=5))

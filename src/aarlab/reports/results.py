@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log2, sqrt
 
@@ -112,10 +112,14 @@ def combine(parts: Sequence[Estimate]) -> Estimate:
 
 
 def lineage(data: RunData) -> tuple[int, ...]:
-    """The winner's ancestors by declared parents, oldest first, the winner last."""
-    parents = {s.id: s.parent for s in data.submissions}
+    """The winner's ancestors, oldest first, the winner last."""
+    return ancestors({s.id: s.parent for s in data.submissions}, data.winner)
+
+
+def ancestors(parents: Mapping[int, int | None], last: int | None) -> tuple[int, ...]:
+    """What `last` builds on by declared parents, oldest first, itself last."""
     chain: list[int] = []
-    current = data.winner
+    current = last
     while current is not None and current in parents and current not in chain:
         chain.append(current)
         current = parents[current]

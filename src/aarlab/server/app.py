@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 
 from aarlab.errors import AarlabError, MethodError, UnknownName
 from aarlab.records import PostKind, Submission
-from aarlab.server import audits, canaries, fleet_api, forum, phases, practice, views
+from aarlab.server import audits, canaries, controls, fleet_api, forum, practice, views
 from aarlab.server.auth import Door, Identity, Who
 from aarlab.server.board import Bell, Board
-from aarlab.server.bodies import MAX_ID, Heartbeat, NewAudit, NewPhase, NewPost, NewSubmission, Overrule
+from aarlab.server.bodies import MAX_ID, Heartbeat, NewPost, NewSubmission
 from aarlab.server.lab import LAB, Lab
 from aarlab.server.limits import BodyLimit
 from aarlab.server.submissions import submit
@@ -46,6 +46,7 @@ def create_app(lab: Lab) -> FastAPI:
     _add_practice(app)
     _add_forum(app)
     _add_operator(app)
+    controls.add_controls(app)
     fleet_api.add_accounts(app)
     fleet_api.add_transcripts(app)
     fleet_api.add_turns(app)
@@ -131,6 +132,7 @@ def _add_reading(app: FastAPI) -> None:
             values = {"state": body.state, "best_open_pgr": body.best_open_pgr, "trials": body.trials}
             rows.set_researcher(who.name, heartbeat=lab.now(), **values)
             person, phase = rows.researcher(who.name), lab.target(rows)
+            told = {} if body.heard is None else {"messages": forum.messages(rows, who.name, body.heard)}
         canaries.raise_once(lab, who.name, "heartbeat", lab.canaries.watch(body.state))
         lab.changed("people")
         assert person is not None
@@ -138,6 +140,7 @@ def _add_reading(app: FastAPI) -> None:
             "stop": person.status == "stopped" or phase != "research",
             "phase": phase,
             "seconds_left": lab.seconds_left(),
+            **told,
         }
 
 
@@ -249,59 +252,10 @@ def _add_operator(app: FastAPI) -> None:
     def run(who: Who) -> dict[str, Any]:
         who.require_operator()
         with lab.store.read() as rows:
-            return views.run_view(lab, rows)
+            return {**views.run_view(lab, rows), "restarts_asked": controls.restarts(rows)}
 
     @app.get("/v1/ledger")
     def ledger(who: Who, since: Annotated[int, Query(ge=0, le=MAX_ID)] = 0) -> dict[str, Any]:
         who.require_operator()
         with lab.store.read() as rows:
             return {"lines": [vars(line) for line in rows.lines() if line.number > since]}
-
-    @app.post("/v1/phase")
-    def phase(body: NewPhase, who: Who) -> dict[str, Any]:
-        who.require_operator()
-        with lab.store.write() as rows:
-            phases.ask_for(lab, rows, body.phase, body.reason)
-        lab.changed("scores")
-        with lab.store.read() as rows:
-            return {"phase": lab.phase(rows), "target": lab.target(rows)}
-
-    @app.post("/v1/researchers/{name}/stop")
-    def stop(name: str, who: Who) -> dict[str, Any]:
-        who.require_operator()
-        with lab.store.write() as rows:
-            person = rows.researcher(name)
-            if person is None or person.role != "researcher":
-                raise UnknownName(f"there is no researcher {name!r}")
-            if person.status != "stopped":
-                rows.set_researcher(name, status="stopped")
-                lab.ledger.append(rows, "stop", {"researcher": name}, lab.now())
-        lab.changed("scores")
-        return {"name": name, "status": "stopped"}
-
-    @app.post("/v1/submissions/{number}/rank")
-    def overrule(number: Number, body: Overrule, who: Who) -> dict[str, Any]:
-        """The operator ranks or unranks a submission; the ledger keeps who was overruled and why."""
-        who.require_operator()
-        with lab.store.write() as rows:
-            audits.overrule(lab, rows, number, body.ranked, body.reason)
-            if body.ranked:
-                phases.reopen(lab, rows, number)
-        lab.changed("scores")
-        return {"id": number, "ranked": body.ranked, "remark": body.reason}
-
-    @app.post("/v1/submissions/{number}/audit")
-    def new_audit(number: Number, body: NewAudit, who: Who) -> dict[str, Any]:
-        """Queue an audit, in any phase; one that was made as thoroughly already is only shown."""
-        who.require_operator()
-        with lab.store.write() as rows:
-            audits.request(lab, rows, number, body.level)
-            found = audits.view(lab, rows, number)
-        lab.changed("scores")
-        return found
-
-    @app.get("/v1/submissions/{number}/audit")
-    def audit(number: Number, who: Who) -> dict[str, Any]:
-        who.require_operator()
-        with lab.store.read() as rows:
-            return audits.view(lab, rows, number)

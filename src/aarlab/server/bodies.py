@@ -13,6 +13,7 @@ from aarlab.records import EventKind, IdeaKind, PostKind
 
 MAX_ID = 2**53
 POST_BYTES = 100_000
+MESSAGE_CHARACTERS = 4000
 
 
 def _text(value: str) -> str:
@@ -23,6 +24,12 @@ def _text(value: str) -> str:
         raise ValueError("it holds half of a surrogate pair, which is no character") from None
     if "\x00" in value:
         raise ValueError("it holds a NUL character")
+    return value
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("it holds only blanks; write what they are to know")
     return value
 
 
@@ -79,12 +86,34 @@ class NewPost(Body):
 
 
 class Heartbeat(Body):
+    """heard: the newest message of the operator that is known, 0 for none; None does not ask for messages."""
+
     state: Annotated[Text, Field(max_length=500)] = ""
     best_open_pgr: Claim | None = None
     trials: Annotated[int, Field(ge=0, le=10**9)] = 0
+    heard: Annotated[int, Field(ge=0, le=MAX_ID)] | None = None
 
 
-class NewPhase(Body):
+class Control(Body):
+    """What a person does to a run. by: the way it came, as the ledger keeps it."""
+
+    by: Annotated[Text, Field(min_length=1, max_length=40)] = "operator"
+
+
+class RunControl(Control):
+    """What was done to the run as a whole."""
+
+    action: Literal["start", "resume", "stop"]
+    reason: Annotated[Text, Field(max_length=500)] = ""
+
+
+class NewMessage(Control):
+    """What the operator tells a researcher, or all."""
+
+    text: Annotated[Text, Field(min_length=1, max_length=MESSAGE_CHARACTERS), AfterValidator(_said)]
+
+
+class NewPhase(Control):
     phase: Literal["audit", "record", "transfer", "done"]
     reason: Annotated[Text, Field(max_length=500)] = ""
 
@@ -188,13 +217,13 @@ class NewIdeas(Body):
     ideas: Annotated[list[Idea], Field(max_length=10_000)]
 
 
-class NewAudit(Body):
+class NewAudit(Control):
     """Ask for an audit. `level`: None for the run's own."""
 
     level: Literal["quick", "full"] | None = None
 
 
-class Overrule(Body):
+class Overrule(Control):
     """The operator ranks or unranks a submission, with a reason that the ledger keeps."""
 
     ranked: bool

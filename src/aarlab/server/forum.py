@@ -1,7 +1,8 @@
-"""A post's way into the forum."""
+"""A post's way into the forum, and the operator's messages, which are posts that somebody is told of."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from aarlab.records import IdeaRow, Post
 from aarlab.server import canaries
 from aarlab.server.auth import Identity
 from aarlab.server.bodies import NewPost
-from aarlab.server.lab import LAB, Lab
+from aarlab.server.lab import LAB, OPERATOR, Lab
 from aarlab.server.submissions import once
 from aarlab.server.views import post_view
 from aarlab.store import Rows
@@ -20,6 +21,12 @@ from aarlab.store import Rows
 POSTS_EACH = 1000
 POSTS_A_MINUTE = 10
 MINUTE = 60.0
+
+EVERYONE = "everyone"
+"""The name under which a message goes to all researchers."""
+
+MESSAGES = "messages"
+"""The key under which the database keeps which posts are messages: [[number, name], ...], oldest first."""
 
 
 class Pace:
@@ -75,3 +82,27 @@ def _check_right(rows: Rows, who: Identity, body: NewPost) -> None:
         mine = cited is not None and (cited.researcher == who.name or who.role == "operator")
         if cited is None or not (mine or (cited.status == "scored" and cited.researcher != LAB)):
             raise UnknownName(f"there is no submission {body.submission} that you may see")
+
+
+def message(lab: Lab, rows: Rows, to: str, text: str) -> Post:
+    """Post what the operator tells a researcher, or EVERYONE, in the caller's transaction.
+
+    Everybody can read the post, as one of people's. Language models are told of it besides, in the reply to a
+    heartbeat that asks (`messages`); a search researcher only finds the post.
+    """
+    row = Post(0, OPERATOR, "insight", f"Message to {to}", text, lab.now())
+    row = rows.add_post(row)
+    rows.set_meta(MESSAGES, [*rows.meta(MESSAGES, []), [row.id, to]])
+    canaries.alarm(lab, rows, OPERATOR, "message", lab.canaries.watch(text), post=row.id)
+    return row
+
+
+def messages(rows: Rows, name: str, heard: int) -> list[dict[str, Any]]:
+    """What the operator told a researcher after message number `heard`, oldest first: {id, text, time}."""
+    new = [rows.post(number) for number, to in rows.meta(MESSAGES, []) if number > heard and to in (name, EVERYONE)]
+    return [{"id": p.id, "text": p.body, "time": round(p.created)} for p in new if p is not None]
+
+
+def fingerprint(text: str) -> str:
+    """SHA-256 of a message, as the ledger keeps it."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from aarlab.errors import Infrastructure
-from aarlab.store.migrations import migrate
+from aarlab.store.migrations import migrate, newest, schema
 from aarlab.store.rows import Rows
 
 WAIT_SECONDS = 30
@@ -62,7 +62,24 @@ class Store:
         self.path = path
         self.engine = open_engine(path)
         self._turn = threading.Lock()
-        with storage_errors(path), self._transaction("BEGIN IMMEDIATE") as c:
+        with storage_errors(path):
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        """Add what newer versions of aarlab keep, after a copy of the file: `lab.schema-N.db` beside it."""
+        with self._transaction("BEGIN") as c:
+            seen = schema(c)
+        if seen == newest():
+            return
+        if seen:
+            backup = self.path.with_name(f"{self.path.stem}.schema-{seen}{self.path.suffix}")
+            if not backup.exists():
+                connection = self.engine.raw_connection()
+                try:
+                    connection.cursor().execute("VACUUM INTO ?", (str(backup),))
+                finally:
+                    connection.close()
+        with self._transaction("BEGIN IMMEDIATE") as c:
             migrate(c)
 
     @contextmanager
@@ -74,6 +91,16 @@ class Store:
     def read(self) -> Iterator[Rows]:
         with storage_errors(self.path), self._transaction("BEGIN") as c:
             yield Rows(c)
+
+    def watcher(self) -> Callable[[], int]:
+        """A function whose number changes whenever another connection has written; for one thread at a time."""
+        connection = self.engine.raw_connection()
+
+        def version() -> int:
+            with storage_errors(self.path):
+                return int(connection.cursor().execute("PRAGMA data_version").fetchone()[0])
+
+        return version
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:

@@ -40,6 +40,21 @@ class EventRows(Base):
         for row in self.c.execute(query):
             yield EventRow(**row._mapping)
 
+    def last_event(self) -> int:
+        """The number of the newest step; 0 before the first."""
+        return int(self.c.execute(select(func.max(t.events.c.id))).scalar() or 0)
+
+    def newest_events(
+        self, researcher: str | None = None, limit: int = 50, before: int | None = None
+    ) -> list[EventRow]:
+        """The newest steps, or those before number `before`, of one researcher or of all, newest first."""
+        query = select(t.events).order_by(t.events.c.id.desc()).limit(limit)
+        if researcher is not None:
+            query = query.where(t.events.c.researcher == researcher)
+        if before is not None:
+            query = query.where(t.events.c.id < before)
+        return [EventRow(**row._mapping) for row in self.c.execute(query)]
+
     def has_event(self, researcher: str, key: str) -> bool:
         e = t.events.c
         query = select(e.id).where(e.researcher == researcher, e.key == key)

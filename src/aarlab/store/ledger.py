@@ -24,6 +24,18 @@ class LedgerRows(Base):
     def lines(self) -> list[LedgerLine]:
         return [_line(r) for r in self.c.execute(select(t.ledger).order_by(t.ledger.c.number))]
 
+    def lines_of(self, kind: str) -> list[LedgerLine]:
+        """The lines of one kind, oldest first."""
+        query = select(t.ledger).where(t.ledger.c.kind == kind).order_by(t.ledger.c.number)
+        return [_line(r) for r in self.c.execute(query)]
+
+    def line_page(self, before: int | None = None, limit: int = 50) -> list[LedgerLine]:
+        """The newest lines, or those before a number, newest first."""
+        query = select(t.ledger).order_by(t.ledger.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(t.ledger.c.number < before)
+        return [_line(r) for r in self.c.execute(query)]
+
 
 def _line(row: Row[Any]) -> LedgerLine:
     return LedgerLine(**{**row._mapping, "body": json.loads(row.body)})

@@ -33,6 +33,17 @@ STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practic
 """Never edit a step that has shipped; append one."""
 
 
+def newest() -> int:
+    """The number of steps that this version knows."""
+    return len(STEPS)
+
+
+def schema(c: Connection) -> int:
+    """How many steps a database has seen; 0 for a new one."""
+    known = c.execute(text("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'")).scalar()
+    return int(c.execute(text("SELECT version FROM schema_version")).scalar() or 0) if known else 0
+
+
 def migrate(c: Connection) -> None:
     """Bring the database to the newest schema, inside the caller's transaction."""
     c.execute(text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))

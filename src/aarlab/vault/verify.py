@@ -190,6 +190,8 @@ class _Check:
             yield from self._evaluation(line.body, where)
         if "answer" in line.body and "submission" in line.body:
             yield from self._verdict(line, where)
+        if line.kind == "control" and line.body["action"] == "message":
+            yield from self._message(line.body, where)
 
     def _submission(self, body: dict[str, Any], overruled: dict[str, Any], where: str) -> Iterator[str]:
         number = body["id"]
@@ -208,6 +210,14 @@ class _Check:
             yield f"artifacts/{path.name} (submission {body['id']}) is missing"
         elif hashlib.sha256(path.read_bytes()).hexdigest() != body["bundle_hash"]:
             yield f"artifacts/{path.name} (submission {body['id']}) was edited"
+
+    def _message(self, body: dict[str, Any], where: str) -> Iterator[str]:
+        """What the operator told a researcher stands in the forum as it was said."""
+        post = self.rows.post(body["post"])
+        if post is None:
+            yield f"post {body['post']}, a message of the operator, is missing from the database ({where})"
+        elif hashlib.sha256(post.body.encode()).hexdigest() != body["sha256"]:
+            yield f"post {body['post']}, a message of the operator, was edited ({where})"
 
     def _verdict(self, line: LedgerLine, where: str) -> Iterator[str]:
         number = line.body["submission"]

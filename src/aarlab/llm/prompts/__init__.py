@@ -53,6 +53,7 @@ REPEATED = template("repeated.txt").strip()  # with {times}
 SUMMARY = template("summary.txt").strip()
 WITHOUT_SUMMARY = template("without_summary.txt").strip()
 RESTARTED = _filled("restarted.txt")
+TOLD = template("told.txt").strip()
 
 
 def system_prompt(
@@ -75,6 +76,12 @@ def system_prompt(
 def opening(restarted: bool = False) -> str:
     """The first message of a conversation. restarted: an earlier one was lost."""
     return _filled("opening.txt", restarted=restarted)
+
+
+def message(number: int, text: str) -> str:
+    """What the operator wrote, each line behind "> ", so that no line of it can pass for another message's head."""
+    quoted = "\n".join(f"> {line}" for line in text.splitlines())
+    return _filled("message.txt", number=number, quoted=quoted)
 
 
 def outside(name: str) -> str:
@@ -163,6 +170,7 @@ def show(
         "for the summary of a long conversation": SUMMARY,
         "where no summary could be made": WITHOUT_SUMMARY,
         "after a restart that lost the conversation": RESTARTED,
+        "when the operator writes": f"{message(12, 'Look at post 7.')}\n\n{TOLD}",
     }
     shown = "\n\n".join(f"=== {title} ===\n\n{text}" for title, text in parts.items())
     return f"{shown}\n\nversion {version()}"

@@ -1,0 +1,91 @@
+"""Which pages and charts there are, and what all of them show of their lab."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aarlab.dashboard import forum, ideas, leaderboard, researcher, run, submission, trust
+from aarlab.dashboard.charts import Chart
+from aarlab.dashboard.lab import Json, Snapshot, WatchedLab
+from aarlab.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class View:
+    """One page of a lab. make: (lab, what the address names, its query) -> the page as JSON.
+
+    path: after /labs/LAB; one that holds `{about}` names a thing. nav: its place in the navigation; empty: none.
+    """
+
+    title: str
+    path: str
+    template: str
+    make: Callable[[WatchedLab, str, dict[str, str]], Json]
+    nav: str = ""
+    key: str = ""  # of the keyboard, after `g`
+    live: bool = True
+    charts: tuple[str, ...] = ()  # that live updates draw again
+
+    @property
+    def about(self) -> bool:
+        return "{about" in self.path
+
+
+VIEWS: dict[str, View] = {
+    "run": View("Run", "", "run.html.j2", lambda lab, about, query: run.page(lab.snapshot(), lab.store), "Run", "r",
+                charts=("time",)),
+    "leaderboard": View(
+        "Leaderboard", "/leaderboard", "leaderboard.html.j2",
+        lambda lab, about, query: leaderboard.page(lab.snapshot(), lab.store, query), "Leaderboard", "l",
+    ),
+    "submissions": View(
+        "Submission", "/submissions/{about}", "submission.html.j2",
+        lambda lab, about, query: submission.page(lab.snapshot(), lab.store, number(about), query), live=False,
+    ),
+    "forum": View(
+        "Forum", "/forum", "forum.html.j2",
+        lambda lab, about, query: forum.page(lab.snapshot(), lab.store, query), "Forum", "f",
+    ),
+    "posts": View(
+        "Thread", "/forum/{about}", "thread.html.j2",
+        lambda lab, about, query: forum.thread(lab.snapshot(), lab.store, number(about)), live=False,
+    ),
+    "researchers": View(
+        "Researcher", "/researchers/{about}", "researcher.html.j2",
+        lambda lab, about, query: researcher.page(lab.snapshot(), lab.store, about, query),
+    ),
+    "ideas": View(
+        "Ideas", "/ideas", "ideas.html.j2", lambda lab, about, query: ideas.page(lab.snapshot(), lab.store), "Ideas",
+        "i",
+    ),
+    "trust": View(
+        "Trust", "/trust", "trust.html.j2",
+        lambda lab, about, query: trust.page(lab.snapshot(), lab.store, query), "Trust", "t",
+    ),
+}  # fmt: skip
+
+CHARTS: dict[str, Chart] = {
+    **run.CHARTS, **leaderboard.CHARTS, **submission.CHARTS, **researcher.CHARTS, **ideas.CHARTS, **trust.CHARTS,
+}  # fmt: skip
+
+
+def number(text: str) -> int:
+    """A number in an address. Raises UnknownName for anything else."""
+    if not text.isdecimal() or len(text) > 15:
+        raise UnknownName(f"{text[:40]!r} is no number of this lab")
+    return int(text)
+
+
+def brief(lab: Snapshot) -> Json:
+    """Of every page's head: which lab, how far it is, and where its pages are."""
+    return {
+        "name": lab.name, "title": lab.problem.title, "problem": lab.problem.name, "state": lab.state,
+        "phase": lab.phase, "started": lab.started, "ended": lab.ended, "reason": lab.reason, "ranked": lab.ranked,
+        "isolation": lab.settings.isolation.kind, "drawing": lab.drawing,
+        "seconds_left": max(0.0, lab.settings.budget.minutes * 60 - lab.research_seconds),
+        "nav": [(v.nav, f"/labs/{lab.name}{v.path}", name, v.key) for name, v in VIEWS.items() if v.nav],
+        "read_at": time.time(),
+    }  # fmt: skip
+

@@ -1,0 +1,365 @@
+"""A lab folder as the pages see it: read again when its database has changed, and never written to.
+
+`WatchedLab.snapshot()` is what every page is made from. It costs nothing while nothing changed; what is dear (drawing
+intervals, the report's numbers of a finished run) happens in `WatchedLab.work`, called from a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+from aarlab import settings as settings_file
+from aarlab.dashboard.intervals import BATCH, Interval, Intervals
+from aarlab.errors import AarlabError, InputError
+from aarlab.fleet import costs, usage
+from aarlab.fleet.lock import holder
+from aarlab.problems.base import Problem, TaskCard
+from aarlab.records import Account, Estimate, Evaluation, Judgement, ResearcherRow, Submission
+from aarlab.reports.data import LAB, RunData, collect
+from aarlab.reports.results import Results, measure
+from aarlab.settings import Settings
+from aarlab.store import Rows, Store
+from aarlab.vault.feedback import Ladder, released_bits
+from aarlab.vault.store import Vault
+
+State = Literal["starting", "running", "stopped", "done"]
+Json = dict[str, Any]
+
+FRESH_SECONDS = 1.0  # between two looks at a database that changes all the time
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One verified submission. pgr: low and high are its mean until its interval is drawn (`drawn`).
+
+    seeds: PGR of each seed on the feedback task. minutes: since the run's start. best: the fleet's best up to then.
+    lead: paired difference to the best shown baseline. record: PGR of record, None while that is sealed.
+    """
+
+    submission: Submission
+    pgr: Estimate
+    drawn: bool
+    lead: Estimate | None
+    seeds: tuple[float, ...]
+    minutes: float
+    best: float
+    record: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One lab at one moment."""
+
+    folder: Path
+    name: str
+    lab_id: str
+    state: State
+    phase: str
+    target: str
+    reason: str  # why research ended
+    read_at: float  # Unix seconds
+    version: int  # grows with every change that was seen
+    started: float
+    ended: float | None
+    settings: Settings
+    problem: Problem
+    feedback: TaskCard
+    submissions: dict[int, Submission]  # the fleet's, by number
+    evaluations: dict[int, Evaluation]  # the feedback run of each submission
+    entries: tuple[Entry, ...]  # scored ones, in the order in which they finished
+    baselines: dict[str, Estimate]
+    best_baseline: str
+    people: tuple[ResearcherRow, ...]  # the fleet, and people who handed something in
+    accounts: dict[str, Account]
+    costs: Json  # the shape of fleet.costs.totals
+    usage: usage.Usage
+    budget: Json  # answers, bits, minutes, dollars, tokens, submissions: {"used", "limit" or None}
+    ladder: Json  # start, step, best, next: accuracies
+    judgements: dict[int, Judgement]  # the verdicts that hold
+    families: dict[int, str]  # submission -> family, as declared or found
+    finalists: tuple[int, ...]
+    winner: int | None
+    posts: int
+    last_post: int
+    last_event: int
+    ledger: Json  # lines, head
+    drawing: int  # intervals still to be drawn
+    report: tuple[RunData, Results] | None = None  # of a finished run, once measured
+
+    @property
+    def drawn_version(self) -> str:
+        """Another one whenever charts may look different; heartbeats and costs do not count."""
+        parts = (len(self.submissions), len(self.entries), self.drawing, self.posts, self.phase, len(self.judgements),
+                 self.report is not None, self.budget["answers"]["used"])  # fmt: skip
+        return "-".join(map(str, parts))
+
+    @property
+    def research_seconds(self) -> float:
+        return self.usage.research_seconds
+
+    @property
+    def ranked(self) -> bool:
+        """Whether methods ran isolated, so that scores count."""
+        return self.settings.isolation.kind != "process"
+
+    def entry(self, number: int) -> Entry | None:
+        return self.by_number.get(number)
+
+    @property
+    def by_number(self) -> dict[int, Entry]:
+        return self._by_number
+
+    @property
+    def best(self) -> Entry | None:
+        """The highest ranked score so far."""
+        ranked = [e for e in self.entries if e.submission.ranked]
+        return max(ranked, key=lambda e: e.pgr.mean, default=None)
+
+    _by_number: dict[int, Entry] = field(default_factory=dict, repr=False)
+
+
+class WatchedLab:
+    """One lab folder that pages look at. changed: called after a newer snapshot is there, from any thread."""
+
+    def __init__(self, folder: Path, changed: Callable[[], None] = lambda: None) -> None:
+        self.folder, self.changed = folder, changed
+        self.settings = settings_file.read(folder / "lab.toml")
+        for part in ("lab.db", "vault/secret.json"):
+            if not (folder / part).is_file():
+                raise InputError(f"{folder} has no {part}; it is no whole lab folder, or it is still being made")
+        self.store = Store(folder / "lab.db")
+        self.vault = Vault(folder / "vault")
+        self.problem = self.vault.problems[self.settings.problem]
+        self.feedback = self.problem.of_role("feedback")[0]
+        self.intervals = Intervals(folder, self.vault, self.feedback)
+        self._seen = self.store.watcher()
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._at: tuple[int, State] | None = None
+        self._took = 0.0
+        self._stale = False  # something was drawn that the snapshot does not hold
+        self._report: tuple[str, tuple[RunData, Results]] | None = None
+        self._families: dict[int, str] = {}
+
+    def snapshot(self) -> Snapshot:
+        """The newest one; read again at once where that is quick, else by `look`."""
+        found = self._snapshot
+        if found is None or (self._took < 0.1 and time.time() - found.read_at > 0.2):
+            self.look()
+        assert self._snapshot is not None
+        return self._snapshot
+
+    def look(self) -> bool:
+        """Read the lab again if it changed; whether it had."""
+        with self._lock:
+            at = (self._seen(), self.state())
+            if at == self._at and not self._stale:
+                return False
+            began = time.monotonic()
+            self._stale = False
+            with self.store.read() as rows:
+                self._snapshot = self._read(rows, at[1])
+            self._at, self._took = at, time.monotonic() - began
+        self.changed()
+        return True
+
+    def state(self) -> State:
+        if holder(self.folder) is not None:
+            return "running" if (self.folder / "run" / "server.json").is_file() else "starting"
+        done = self._snapshot is not None and self._snapshot.phase == "done"
+        return "done" if done else "stopped"
+
+    def work(self) -> bool:
+        """One piece of what is dear; False when nothing is left to do. Called by one thread alone."""
+        found = self._snapshot
+        if found is None:
+            return False
+        missing = self.intervals.missing([found.evaluations[e.submission.id] for e in found.entries])
+        missing = [e for e in missing if e.outcome][:BATCH]
+        if missing:
+            self.intervals.draw(missing)
+            drawn = [e for e in missing if self.intervals.get(e) is not None]
+            self._stale = bool(drawn)
+            if drawn:
+                return True
+        if found.phase == "done" and (self._report is None or self._report[0] != found.ledger["head"]):
+            try:
+                data = collect(self.folder)
+                self._report = (found.ledger["head"], (data, measure(data)))
+            except AarlabError:
+                self._report = None
+                return False
+            self._stale = True
+            return True
+        return False
+
+    def close(self) -> None:
+        self.store.close()
+
+    # Reading
+
+    def _read(self, rows: Rows, state: State) -> Snapshot:
+        everything, evaluations = rows.submissions(), rows.evaluations()
+        baseline_names = {s.id: s.name for s in everything if s.researcher == LAB}
+        submissions = {s.id: s for s in everything if s.researcher != LAB}
+        feedback = {e.submission: e for e in evaluations if e.purpose in ("feedback", "baseline")}
+        seeds: dict[int, list[float]] = {}
+        cpu: dict[int, float] = {}
+        lab_cpu = 0.0
+        for score in rows.scores():
+            if score.purpose in ("feedback", "baseline"):
+                seeds.setdefault(score.submission, []).append(score.pgr)
+            if score.purpose == "feedback":
+                cpu[score.submission] = cpu.get(score.submission, 0.0) + score.cpu_seconds
+            else:
+                lab_cpu += score.cpu_seconds
+        baselines = self._baselines(baseline_names, feedback, seeds)
+        started = float(rows.meta("lab")["created"])
+        phase = rows.meta("phase", "research")
+        judgements = rows.standing()
+        lab_cpu += sum(j.cpu_seconds for j in rows.judgements())
+        report = self._report[1] if self._report is not None and phase == "done" else None
+        entries = self._entries(submissions, feedback, seeds, started, report)
+        used = usage.read(self.folder / "run")
+        people = tuple(self._people(rows, {s.researcher for s in submissions.values()}))
+        accounts = rows.accounts()
+        last = rows.last_line()
+        about = rows.meta("lab")
+        drawing = sum(not e.drawn and feedback[e.submission.id].outcome is not None for e in entries)
+        if phase == "done" and state == "stopped":
+            state = "done"
+        ended, reason = self._ending(rows, phase)
+        return Snapshot(
+            folder=self.folder, name=self.folder.name, lab_id=str(about["id"]), state=state, phase=phase,
+            target=rows.meta("target", "research"), reason=reason, read_at=time.time(),
+            version=(self._snapshot.version + 1 if self._snapshot else 1), started=started, ended=ended,
+            settings=self.settings, problem=self.problem, feedback=self.feedback, submissions=submissions,
+            evaluations={n: feedback[n] for n in submissions if n in feedback}, entries=entries, baselines=baselines,
+            best_baseline=max(baselines, key=lambda n: baselines[n].mean, default=""), people=people,
+            accounts=accounts, costs=self._costs(used, accounts, people, submissions, cpu, lab_cpu), usage=used,
+            budget=self._budget(rows, used, accounts, len(submissions)), ladder=self._ladder(rows),
+            judgements=judgements, families=self._family_of(rows, submissions),
+            finalists=tuple(rows.meta("finalists", [])), winner=rows.meta("winner"), posts=rows.count_all_posts(),
+            last_post=rows.last_post(), last_event=rows.last_event(),
+            ledger={"lines": last.number if last else 0, "head": last.hash if last else ""}, drawing=drawing,
+            report=report, _by_number={e.submission.id: e for e in entries},
+        )  # fmt: skip
+
+    def _baselines(
+        self, names: dict[int, str], feedback: dict[int, Evaluation], seeds: dict[int, list[float]]
+    ) -> dict[str, Estimate]:
+        """Shown baselines with their intervals; also finds the one that others are compared with."""
+        scored = {n: feedback[n] for n in names if n in seeds and n in feedback}
+        rival = max(scored, key=lambda n: fmean(seeds[n]), default=None)
+        self.intervals.rival = scored[rival] if rival is not None else None
+        missing = self.intervals.missing(list(scored.values()))
+        if missing:
+            self.intervals.draw(missing)
+        return {names[n]: self._estimate(e, seeds[n])[0].pgr for n, e in scored.items()}
+
+    def _estimate(self, e: Evaluation, seeds: list[float]) -> tuple[Interval, bool]:
+        found = self.intervals.get(e)
+        if found is not None:
+            return found, True
+        mean = fmean(seeds)
+        return Interval(Estimate(mean, mean, mean, len(seeds), self.feedback.test_items)), False
+
+    def _entries(
+        self, submissions: dict[int, Submission], feedback: dict[int, Evaluation], seeds: dict[int, list[float]],
+        started: float, report: tuple[RunData, Results] | None,
+    ) -> tuple[Entry, ...]:  # fmt: skip
+        on_record = {r.submission.id: r.record for r in report[1].rows} if report else {}
+        best, entries = float("-inf"), []
+        scored = [s for s in submissions.values() if s.status == "scored" and s.id in seeds and s.id in feedback]
+        for s in sorted(scored, key=lambda s: (s.finished or s.created, s.id)):
+            found, drawn = self._estimate(feedback[s.id], seeds[s.id])
+            best = max(best, found.pgr.mean)
+            minutes = max(0.0, ((s.finished or s.created) - started) / 60)
+            entries.append(Entry(s, found.pgr, drawn, found.lead, tuple(seeds[s.id]), minutes, best,
+                                 on_record.get(s.id)))  # fmt: skip
+        return tuple(entries)
+
+    def _people(self, rows: Rows, active: set[str]) -> list[ResearcherRow]:
+        return [r for r in rows.researchers() if r.role == "researcher" or (r.name in active and r.role != "lab")]
+
+    def _costs(
+        self, used: usage.Usage, accounts: dict[str, Account], people: tuple[ResearcherRow, ...],
+        submissions: dict[int, Submission], cpu: dict[int, float], lab_cpu: float,
+    ) -> Json:  # fmt: skip
+        """Feedback runs are their researcher's; baselines, audits, record and transfer runs are the lab's own."""
+        seconds = {r.name: 0.0 for r in people} | {LAB: lab_cpu}
+        for number, took in cpu.items():
+            who = submissions[number].researcher if number in submissions else LAB
+            seconds[who] = seconds.get(who, 0.0) + took
+        rows = [{"name": n, "role": "researcher", "method_cpu_seconds": s} for n, s in seconds.items()]
+        calls = {name: vars(account) for name, account in accounts.items()}
+        return costs.totals(self.settings, used, {"researchers": rows, "spending": calls})
+
+    def _budget(self, rows: Rows, used: usage.Usage, accounts: dict[str, Account], submissions: int) -> Json:
+        limits = self.settings.budget
+        given, _ = rows.ladder_state()
+        rungs = self._terms(rows).rungs
+        dollars = sum(a.dollars for a in accounts.values())
+        tokens = sum(a.tokens for a in accounts.values())
+        per_person = limits.submissions * sum(1 for r in rows.researchers() if r.role == "researcher")
+        return {
+            "answers": {"used": given, "limit": limits.answers},
+            "bits": {"used": round(released_bits(given, rungs), 1),
+                     "limit": round(released_bits(max(limits.answers, given), rungs), 1)},
+            "minutes": {"used": round(used.research_seconds / 60, 2), "limit": limits.minutes},
+            "dollars": {"used": round(dollars, 4), "limit": limits.dollars or None},
+            "tokens": {"used": tokens, "limit": limits.tokens or None},
+            "submissions": {"used": submissions, "limit": per_person or None},
+        }  # fmt: skip
+
+    def _terms(self, rows: Rows) -> Ladder:
+        terms = rows.meta("ladder")
+        return Ladder(float(terms["step"]), int(terms["start"]), int(terms["start"]))
+
+    def _ladder(self, rows: Rows) -> Json:
+        ladder = self._terms(rows).resumed(rows.ladder_state()[1])
+        return {
+            "start": ladder.accuracy(ladder.start), "step": ladder.step, "best": ladder.accuracy(ladder.best),
+            "next": ladder.accuracy(ladder.best + 1),
+        }  # fmt: skip
+
+    def _ending(self, rows: Rows, phase: str) -> tuple[float | None, str]:
+        moves = rows.lines_of("phase")
+        reason = next((str(m.body["reason"]) for m in moves if m.body.get("reason")), "")
+        return (moves[-1].time if phase == "done" and moves else None), reason
+
+    def _family_of(self, rows: Rows, submissions: dict[int, Submission]) -> dict[int, str]:
+        """As declared, else as a model or rules found it."""
+        from aarlab.ideas.code import classify_code
+
+        found = {i.number: i.family for by in ("rules", "llm", "researcher") for i in rows.ideas("submission", by)}
+        for number, s in submissions.items():
+            if number not in found and number not in self._families:
+                path = self.folder / "artifacts" / f"{s.bundle_hash}.py"
+                try:
+                    self._families[number] = classify_code(path.read_text("utf-8")) or ""
+                except OSError:
+                    self._families[number] = ""
+        return {n: f for n, f in {**self._families, **found}.items() if f and n in submissions}
+
+
+def source(lab: Snapshot, number: int) -> str:
+    """The method file of a submission. Raises InputError where it is gone."""
+    path = lab.folder / "artifacts" / f"{lab.submissions[number].bundle_hash}.py"
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; restore the lab folder from a copy") from None
+
+
+def sealed(lab: Snapshot) -> bool:
+    """Whether numbers of record are still hidden: until the run has ended."""
+    return lab.phase != "done"
+
+
