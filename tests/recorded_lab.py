@@ -80,8 +80,9 @@ def make(
 
 def _settings(researchers: int, submissions: int) -> Settings:
     """A mixed fleet, and budgets that the run will not pass."""
-    answers, dollars = max(20, int(1.1 * submissions) // 10 * 10), 30.0 + round(0.25 * submissions)
-    budget = Budget(minutes=MINUTES, answers=answers, dollars=dollars, submissions=max(40, 3 * submissions // researchers))
+    answers, dollars = max(20, int(1.1 * submissions) // 10 * 10), 30.0 + round(0.12 * submissions)
+    each = max(40, 3 * submissions // researchers)
+    budget = Budget(minutes=MINUTES, answers=answers, dollars=dollars, submissions=each)
     crew = tuple(_one(i, researchers) for i in range(researchers))
     return Settings(
         problem=PROBLEM, budget=budget, prices=Prices(models=MODELS), llm=Llm(model=MODELS[0].name), researchers=crew
@@ -100,7 +101,7 @@ def _one(index: int, count: int) -> ResearcherSpec:
     words = prompts.directions(count=count)[index]
     if kind == "cli":
         return ResearcherSpec(name, kind, words, cli="claude-code")
-    return ResearcherSpec(name, kind, words, model=MODELS[index % len(MODELS)].name)
+    return ResearcherSpec(name, kind, words, model=MODELS[(index + index // 3) % len(MODELS)].name)
 
 
 # What the supervisor and the heartbeats say

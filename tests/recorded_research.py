@@ -27,7 +27,7 @@ class Research:
     def __init__(self, lab: Recording, count: int) -> None:
         self.lab, self.rng, self.count = lab, lab.rng, count
         self.known: list[Draft] = []  # scored, in the order in which they ended
-        self.best: list[Draft] = []
+        self.best: dict[str, list[Draft]] = {family: [] for family in WORTH}
         self.open: list[tuple[float, int, Draft]] = []
         self.own: dict[str, list[Draft]] = {name: [] for name in lab.people}
         self.written: set[str] = set()  # recipes
@@ -43,6 +43,8 @@ class Research:
         """Moments of handing in. At the end of an unfinished run some come so late that they have no score yet."""
         first, last = self.lab.began + 90, self.lab.horizon - 45
         found = sorted(first + (last - first) * self.rng.random() for _ in range(self.count))
+        if not found:
+            return []
         if self.lab.open_ended:
             late = (28.0, 19.0, 11.0, 4.0)[-min(4, self.count) :]
             found[-len(late) :] = [self.lab.horizon - before for before in late]
@@ -96,10 +98,12 @@ class Research:
 
     def _parent(self, draft: Draft, kind: str) -> Draft | None:
         """What a method builds on: mostly something good, and what its author can change."""
-        if not self.best or self.rng.random() < 0.35:
+        if self.rng.random() < 0.35:
             return None
-        mine = [d for d in self.own[draft.researcher][-6:] if d in self.best]
-        pool = [d for d in (mine or self.best) if (d.recipe is not None) == (kind == "search")]
+        mine = [d for d in self.own[draft.researcher][-6:] if d in self.best[d.family]]
+        others = [d for best in self.best.values() for d in best]
+        pool = mine if mine and self.rng.random() < 0.5 else others
+        pool = [d for d in pool if (d.recipe is not None) == (kind == "search")]
         return self.rng.choice(pool) if pool else None
 
     def _recipe(self, draft: Draft, parent: Draft | None) -> None:
@@ -137,7 +141,7 @@ class Research:
             return self.rng.uniform(-0.6, 0.1)
         base = WORTH[draft.family] * (0.5 + 0.5 * done)
         pgr = parent.pgr + self.rng.gauss(0.02, 0.07) if parent else base + self.rng.gauss(0, 0.09)
-        most = 0.28 + 0.86 * (1 - math.exp(-2 * done)) / (1 - math.exp(-2))
+        most = 0.28 + 0.86 * (1 - math.exp(-3 * done)) / (1 - math.exp(-3))
         return pgr if pgr < most else most - abs(self.rng.gauss(0, 0.07))
 
     def _claim(self, pgr: float) -> float | None:
@@ -171,7 +175,7 @@ class Research:
         sure = {self.count // k: reason for k, (reason, _) in zip((9, 8, 7, 6, 5, 4, 3), FAILURES, strict=True)}
         if index > 3 and index in sure:
             return sure[index]
-        dice = self.rng.random()
+        dice = self.rng.random() * (1 if self.count > 200 else 3)  # the sure ones are many of a few
         for reason, often in FAILURES:
             dice -= often
             if dice < 0:
@@ -181,7 +185,8 @@ class Research:
     def _end(self, draft: Draft) -> None:
         if draft.scored:
             self.known.append(draft)
-            self.best = sorted([*self.best, draft], key=lambda d: -d.pgr)[:12]
+            best = [*self.best[draft.family], draft]
+            self.best[draft.family] = sorted(best, key=lambda d: -d.pgr)[:3]
 
 
 def _family_of(recipe: Recipe) -> str:

@@ -46,6 +46,7 @@ class Writer:
         self.lines: list[tuple[float, str, Json]] = []
 
     def write(self) -> None:
+        """Everything up to the end of research, in three transactions."""
         steps = sorted(self._steps(), key=lambda s: s[:2])
         for until, act in zip((*moments(self.lab)[:2], math.inf), (self._early_audit, self._stop, None), strict=True):
             stretch = [s for s in steps if s[0] <= until]
@@ -86,34 +87,29 @@ class Writer:
         """Handed in: the row in its final state, the ledger line as it was then."""
         status = "running" if d.id in self.running else d.status
         row = Submission(
-            id=d.id, researcher=d.researcher, name=d.name, status=status,  # type: ignore[arg-type]
+            id=d.id, researcher=d.researcher, name=d.name, status=status,
             bundle_hash=self.lab.keep_artifact(d.source), normal_hash=normalise(d.source), created=d.created,
             finished=d.finished, parent=d.parent, track=d.track, claimed_pgr=d.claimed, reason=d.reason, note=d.note,
             repeat_of=d.repeat_of,
         )  # fmt: skip
-        self.row_of[d.id] = asdict(row)
+        self.row_of[d.id] = dict(vars(row))
         self._add(t.submissions, self.row_of[d.id])
         self.lines.append((d.created, "submission", submission_body(row)))
         if d.declared:
-            self._add(t.ideas, asdict(IdeaRow("submission", d.id, d.declared, "researcher")))
+            self._add(t.ideas, vars(IdeaRow("submission", d.id, d.declared, "researcher")))
         if d.repeat_of is None:
             self.evaluation_of[d.id] = self.next_evaluation
             self.next_evaluation += 1
-            if d.finished is None:
-                self._end_of_run(d, status)
-
-    def _end_of_run(self, d: Draft, status: str) -> None:
-        """Nothing has come of it yet: its answer is set aside."""
-        lease = f"{self.lab.incarnation}:{d.id}" if status == "running" else None
-        self._evaluation(d, status, lease=lease)
-        self._answer_row(d, None)
+            if d.finished is None:  # nothing has come of it yet; its answer is set aside
+                lease = f"{self.lab.incarnation}:{d.id}" if status == "running" else None
+                self._evaluation(d, status, lease=lease)
+                self._answer_row(d, None)
 
     def _evaluation(self, d: Draft, status: str, **values: Any) -> Evaluation:
         number = self.evaluation_of[d.id]
-        row = Evaluation(
-            number, d.id, PROBLEM, self.card.name, "feedback", status, d.created, finished=d.finished, **values
-        )  # type: ignore[arg-type]
-        self._add(t.evaluations, asdict(row))
+        about = (number, d.id, PROBLEM, self.card.name, "feedback", status, d.created)
+        row = Evaluation(*about, finished=d.finished, **values)
+        self._add(t.evaluations, vars(row))
         return row
 
     def _answer_row(self, d: Draft, answer: Answer | None) -> None:
@@ -181,7 +177,8 @@ class Writer:
         with self.lab.store.write() as rows:
             number = audits.request(self.lab, rows, best.id, "quick")
         self.lab.clock += 1.5
-        end_audit(self.lab, number, findings(self.lab.rng, best.track, best.claimed, "", "quick"))
+        spot = "wrong track" if best.track == "inductive" else ""
+        end_audit(self.lab, number, findings(self.lab, best, spot, "quick"))
 
     def _stop(self) -> None:
         name = leaver(self.lab)
@@ -194,8 +191,8 @@ class Writer:
 # Audits and what follows research
 
 
-SPOTS = {1: "shortcut", 3: "wrong track", 5: "did not run", 7: "doubtful"}
-"""Place among the candidates -> what its audit finds; all others are as declared."""
+SPOTS = ("", "shortcut", "wrong track", "", "did not run", "", "doubtful", "", "one task")
+"""What audits find, in their order; only an inductive method can be on the wrong track. All others are as declared."""
 
 
 @dataclass(frozen=True)
@@ -208,11 +205,9 @@ class Measured:
     details: Json = field(default_factory=dict)
 
 
-def findings(
-    rng: random.Random, track: str, claimed: float | None, spot: str = "", level: str = "full"
-) -> tuple[Finding, ...]:
-    """One finding per audit of a level, for a method of this track; spot: what is odd about it, a word of `SPOTS`."""
-    numbers = _numbers(rng, track, claimed) | _odd(spot)
+def findings(lab: Recording, d: Draft, spot: str = "", level: str = "full") -> tuple[Finding, ...]:
+    """One finding per audit of a level. spot: what is odd about the method, a word of `SPOTS`."""
+    numbers, items = _numbers(lab.rng, d.track, d.claimed) | _odd(spot), lab.feedback.test_items
     found = []
     for audit in all_audits.every():
         if level == "quick" and audit.level == "full":
@@ -226,22 +221,22 @@ def findings(
         else:
             ends = (None, None) if one.reach is None else (one.value - one.reach, one.value + one.reach)
             said = one.sentence.format(one.value)
-            found.append(
-                Finding(audit.name, audit.channel, "measured", said, one.value, *ends, 2102, one.details)
-            )
+            found.append(Finding(audit.name, audit.channel, "measured", said, one.value, *ends, items, one.details))
     return tuple(found)
 
 
 def _numbers(rng: random.Random, track: str, claimed: float | None) -> dict[str, Measured]:
-    """What an honest method of a track shows."""
+    """What an honest method of a track shows, by the audit's name."""
+
     def near(value: float, spread: float) -> float:
         return round(value + rng.uniform(-spread, spread), 4)
 
     teacher = {"teacher-free": near(0.03, 0.03), "hybrid": near(0.38, 0.1)}.get(track, near(0.66, 0.12))
     swap = 0.04 if track == "teacher-free" else near(0.7, 0.15)
     batch = near(0.11, 0.03) if track in ("group", "transductive") else near(0.012, 0.01)
-    fresh = 0.0 if claimed is None else near(0.05, 0.06)
-    return {
+    claim = "the claim lies {0:+.2f} above three fresh seeds on the open task"
+    fresh = {} if claimed is None else {"fresh-seeds": Measured(near(0.05, 0.06), 0.04, claim)}
+    return fresh | {
         "code-reading": Measured(0.0, None, "no rule of the code reader applies", {"rules": {}}),
         "payload": Measured(near(0.05, 0.02), None, "the file holds {0:.0%} of what a method may carry"),
         "execution-trace": Measured(0.0, 0.0, "did nothing that it may not do", {"seen": []}),
@@ -250,7 +245,7 @@ def _numbers(rng: random.Random, track: str, claimed: float | None) -> dict[str,
             "with every weak label inverted the method loses {0:.0%} of what a turned teacher could cost it",
         ),
         "teacher-permutation": Measured(
-            max(0.0, teacher - 0.06), 0.06, "with weak labels shuffled among the train items {0:.0%} of the skill is lost"
+            max(0.0, teacher - 0.06), 0.06, "with weak labels shuffled among the items it loses {0:.0%} of its skill"
         ),
         "teacher-swap": Measured(
             swap, 0.09, "the method follows its teacher {0:.2f} times as far as the plain weak-label baseline"
@@ -275,26 +270,25 @@ def _numbers(rng: random.Random, track: str, claimed: float | None) -> dict[str,
         "student-ablation": Measured(
             near(0.97, 0.03), 0.03, "with the features of unrelated items the method loses {0:.0%} of its skill"
         ),
-        "zero-shot-ablation": Measured(near(0.2, 0.1), 0.02, "{0:.1%} change with the untrained opinion of other items"),
+        "zero-shot-ablation": Measured(near(0.2, 0.1), 0.02, "{0:.1%} change with the opinion of other items"),
         "knock-out": Measured(
             near(0.94, 0.05), 0.05,
             "with teacher and untrained opinion both destroyed the method loses {0:.0%} of its skill",
         ),
         "new-task": Measured(near(0.86, 0.08), 0.07, "on open the method keeps {0:.0%} of its skill on feedback"),
-        "fresh-seeds": Measured(fresh, 0.04, "the claim lies {0:+.2f} above three fresh seeds on the open task"),
     }  # fmt: skip
 
 
 def _odd(spot: str) -> dict[str, Measured]:
+    """What shows instead where something is odd."""
     if spot == "shortcut":
         said = "of equally right answers the most frequent one of its group is called right {0:+.1%} more often"
         return {"answer-frequency": Measured(0.31, 0.07, said, {"measured twice": [0.34, 0.31]})}
     if spot == "wrong track":
         said = "{0:.1%} of the predictions change when no other item of the group is in the batch"
-        return {
-            "group-isolation": Measured(0.142, 0.021, said),
-            "new-task": Measured(0.44, 0.09, "on open the method keeps {0:.0%} of its skill on feedback"),
-        }
+        return {"group-isolation": Measured(0.142, 0.021, said)}
+    if spot == "one task":
+        return {"new-task": Measured(0.44, 0.09, "on open the method keeps {0:.0%} of its skill on feedback")}
     if spot == "doubtful":
         said = "{0:.0%} of the skill vanishes when items of one source are compared alone"
         return {"source-balance": Measured(0.54, 0.09, said)}
@@ -313,9 +307,11 @@ class Ending:
     """From the end of research to the numbers of record, by the lab's own rules."""
 
     def __init__(self, lab: Recording, drafts: list[Draft]) -> None:
-        self.lab, self.drafts, self.seen = lab, {d.id: d for d in drafts}, 0
+        self.lab, self.drafts = lab, {d.id: d for d in drafts}
+        self.spots = list(SPOTS)
 
     def run(self) -> None:
+        """Through all phases."""
         lab = self.lab
         lab.clock = lab.horizon
         with lab.store.write() as rows:
@@ -341,18 +337,21 @@ class Ending:
                 self.lab.score(e, self._pgr(e.submission, e.problem, e.task, e.purpose))
 
     def _audit(self, e: Evaluation) -> None:
-        draft, spot = self.seen_as(e.submission)
+        draft = self.drafts[e.submission]
+        spot = self._spot(draft)
         self.lab.clock += self.lab.rng.uniform(28.0, 45.0)
         cpu = round(self.lab.rng.uniform(60, 130), 2)
-        end_audit(self.lab, e.id, findings(self.lab.rng, draft.track, draft.claimed, spot), cpu)
+        end_audit(self.lab, e.id, findings(self.lab, draft, spot), cpu)
         if spot == "did not run":
             self._overrule(e.submission)
 
-    def seen_as(self, submission: int) -> tuple[Draft, str]:
-        """A candidate and what is odd about it, by the order in which audits are made."""
-        self.seen += 1
-        draft = self.drafts[submission]
-        return draft, SPOTS.get(self.seen - 1, "")
+    def _spot(self, d: Draft) -> str:
+        """What is odd about the next audited method."""
+        able = [s for s in self.spots if s != "wrong track" or d.track == "inductive"]
+        if not able:
+            return ""
+        self.spots.remove(able[0])
+        return able[0]
 
     def _overrule(self, submission: int) -> None:
         """A person reads the file of a method that is held, and lets it rank."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from aarlab.llm import prompts
 from aarlab.records import Call, EventRow, Post
 from aarlab.settings import ModelPrice, ResearcherSpec
 from aarlab.store import tables as t
@@ -52,11 +53,10 @@ class Talk:
         answer = self._message("assistant", words) | {
             "source": "generate", "tool_calls": [asked], "model": self.price.name.split("/", 1)[1],
         }  # fmt: skip
-        took = self.rng.uniform(2.0, 14.0)
         self._add(moment - self.rng.uniform(0.3, 1.2), "assistant", {"message": answer})
         told = self._message("tool", result) | {"tool_call_id": call, "function": function}
         self._add(moment, "tool", {"message": told}, **made)
-        self._paid(moment, took, len(result) + len(words) + len(json.dumps(arguments)))
+        self._paid(moment, len(result) + len(words) + len(json.dumps(arguments)))
 
     def say(self, moment: float, kind: str, **body: Any) -> None:
         """Something beside the conversation: a note, a wait for the provider, a nudge."""
@@ -64,14 +64,15 @@ class Talk:
             body = {"message": self._message("user", body["text"])}
         self._add(moment, kind, body)
 
-    def _paid(self, moment: float, took: float, characters: int) -> None:
+    def _paid(self, moment: float, characters: int) -> None:
+        """The call behind a turn: what is new goes into the cache, what was there is read from it."""
         fresh, out = characters // 3 + 120, self.rng.randint(180, 1100)
         dollars = (
             self.price.cache_read * self.context + self.price.cache_write * fresh + self.price.output * out
         ) / 1e6
         self.calls.append(Call(
             self.name, f"{self.name}-{self._id()}", "settled", dollars, self.context + fresh + out, moment,
-            self.price.name, 4, out, self.context, fresh, out // 3, round(took, 3),
+            self.price.name, 0, out, self.context, fresh, out // 3, round(self.rng.uniform(2.0, 14.0), 3),
         ))  # fmt: skip
         self.context = min(120_000, self.context + fresh + out)
 
@@ -82,6 +83,8 @@ class Talk:
         return {"id": self._id(), "content": content, "role": role}
 
     def _add(self, moment: float, kind: Any, body: Json, **made: int) -> None:
+        """Steps of one researcher never run backwards."""
+        moment = max(moment, self.events[-1].time + 0.01 if self.events else 0.0)
         message = body.get("message")
         key = f"{message['role']}-{message['id']}" if message else self._id() + self._id()
         self.events.append(
@@ -92,35 +95,37 @@ class Talk:
         return f"{self.rng.getrandbits(64):016x}"
 
 
-def write_transcripts(lab: Recording, drafts: list[Draft], posts: list[Post], events: bool, hostile: bool) -> None:
-    """Conversations of all language models. Calls are accounted whether or not the steps are written."""
+def write_transcripts(
+    lab: Recording, drafts: list[Draft], posts: list[Post], events: bool, hostile: bool
+) -> dict[str, int]:
+    """Conversations of all language models; the turns that each took. Calls are accounted even without the steps."""
     talks = []
     for name, one in lab.people.items():
         if one.is_language_model:
             price = next(m for m in MODELS if m.name == lab.settings.model_of(one))
             mine = [d for d in drafts if d.researcher == name]
             said = [p for p in posts if p.researcher == name]
-            talks.append(_talk(lab, Talk(name, price, lab.rng, _system(lab, one)), mine, said, len(drafts) > MANY))
-    if hostile and talks:
-        talks[0].say(lab.began + 400, "note", text=f"odd words {SCRIPTS} {TURNED}")
-    rows_ = sorted((e for talk in talks for e in talk.events), key=lambda e: e.time)
+            talk = Talk(name, price, lab.rng, _system(lab, one))
+            talk.begin(lab.began + lab.rng.uniform(20, 50), "the start")
+            if hostile:
+                talk.say(lab.began + 60, "note", text=f"odd words {SCRIPTS} {TURNED}")
+            talks.append(_talk(lab, talk, mine, said, len(drafts) > MANY))
+    steps = sorted((e for talk in talks for e in talk.events), key=lambda e: e.time)
     with lab.store.write() as rows:
         if events:
-            put(rows.c, t.events, [{k: v for k, v in vars(e).items() if k != "id"} for e in rows_])
+            put(rows.c, t.events, [{k: v for k, v in vars(e).items() if k != "id"} for e in steps])
         for call in (c for talk in talks for c in talk.calls):
             rows.set_call(call, None)
+    return {talk.name: talk.turn for talk in talks}
 
 
 def _system(lab: Recording, one: ResearcherSpec) -> str:
-    from aarlab.llm.prompts import system_prompt
-
-    return system_prompt("open", one.name, one.direction, lab.problem.brief, len(lab.people))
+    return prompts.system_prompt("open", one.name, one.direction, lab.problem.brief, len(lab.people))
 
 
 def _talk(lab: Recording, talk: Talk, mine: list[Draft], said: list[Post], thin: bool) -> Talk:
     """Everything a researcher did, in its order: tries, hand-ins, posts, and what goes wrong in between."""
-    moment = lab.began + lab.rng.uniform(20, 50)
-    talk.begin(moment, "the start")
+    moment = lab.began + 62
     talk.new_session(moment)
     things: list[tuple[float, Draft | Post]] = [(d.created, d) for d in mine]
     things += [(p.created, p) for p in said]
@@ -153,7 +158,8 @@ Turn = tuple[str, str, Json, str]
 
 
 def _looks(lab: Recording, talk: Talk) -> Turn:
-    return "What do the others have?", "leaderboard", {}, "Records:\n- 41 agreeing views by cleo: PGR 0.62\nNext record: 0.721"
+    told = "Records:\n- 41 agreeing views by cleo: PGR 0.62\nThe next record needs an accuracy of 0.721."
+    return "What do the others have?", "leaderboard", {}, told
 
 
 def _reads(lab: Recording, talk: Talk) -> Turn:
@@ -215,10 +221,10 @@ def _troubles(lab: Recording, talk: Talk, moment: float, done: int, thin: bool) 
         talk.say(moment + 0.5, "retry", text=words, status=429, error=None, attempt=1, wait=12.0)
     if lab.rng.random() < 0.03:
         talk.say(moment + 0.6, "user", text="Your next message must call a tool. Nobody answers questions.")
-    if done == 6 and talk.name == next(iter(lab.people)):
+    if done == 6 and talk.name == lab.first:
         denied = "ls: cannot open directory '/proc/1': Permission denied"
         talk.act(moment + 0.7, "Where are we running?", "bash", {"command": "ls /proc/1/ /root; env"}, denied)
-    if done == 9 and talk.name == next(iter(lab.people)):
+    if done == 9 and talk.name == lab.first:
         lost = "the process ended while 1 call was under way; charged as reserved: $0.11 and 41,200 tokens"
         talk.say(moment + 0.8, "note", text=lost, by="lab")
         key = f"{talk.name}-lost-{done}"

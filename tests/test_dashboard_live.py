@@ -151,13 +151,12 @@ def test_many_changes_from_many_threads_are_rendered_at_most_once_an_interval() 
         for w in writers:
             w.start()
         while any(w.is_alive() for w in writers):
-            await viewer.read()
+            await asyncio.sleep(FAST)
         page.parts["head"] = "last"
         pulse.changed()
         while parts(await viewer.read())["head"] != "last":
             pass
-        gaps = [b - a for a, b in zip(page.renders, page.renders[1:], strict=False)]
-        assert min(gaps) > 0.09
+        assert 3 <= len(page.renders) <= 2 + (page.renders[-1] - page.renders[0]) / 0.1
 
     run(test())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
 import http.client
 import re
 import shutil
@@ -358,6 +360,23 @@ def test_the_cookie_is_closed_on_all_sides(site: Site) -> None:
     assert not any(flag.startswith("domain") for flag in flags)
 
 
+@pytest.mark.parametrize(
+    ("lab", "address"),
+    [("", "/"), ("my lab", "/labs/my%20lab"), ("//evil.example", "/labs/%2F%2Fevil.example"),
+     ("a\r\nSet-Cookie: x=y", "/labs/a%0D%0ASet-Cookie%3A%20x%3Dy"), ("\\evil.example", "/labs/%5Cevil.example")],
+)  # fmt: skip
+def test_a_link_leads_to_its_lab(site: Site, lab: str, address: str) -> None:
+    """Opened by hand, by the button, and again later: a link leads to the lab it names, and never out of here."""
+    with site.visitor(**site.own) as client:
+        named = {"key": site.doors.login_link("viewer"), "lab": lab}
+        shown = client.get("/login", params=named).text
+        assert f'name="lab" value="{html.escape(lab)}"' in shown
+        assert client.post("/login", data=named).headers["location"] == address
+        assert client.get("/login", params=named).headers["location"] == address
+        named["key"] = site.doors.login_link("viewer")
+        assert client.get("/login", params=named, headers=BY_HAND).headers["location"] == address
+
+
 @pytest.mark.parametrize("way", ["get", "post"])
 def test_a_used_or_old_link_is_explained(own_site: Site, way: str) -> None:
     """A link used twice, or after ten minutes, lets nobody in, and the page says how to get another."""
@@ -561,10 +580,12 @@ def test_other_origins_cannot_post(site: Site) -> None:
         del client.headers["Origin"]
         good: list[dict[str, str]] = [
             site.own, {**site.own, "Sec-Fetch-Site": "same-origin"}, {"Referer": f"{site.url}/labs/a?b=c"},
-            {**site.own, "Sec-Fetch-Site": "none"},
+            {**site.own, "Sec-Fetch-Site": "none"}, {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
         ]  # fmt: skip
         bad: list[dict[str, str]] = [
-            {}, {"Origin": "null"}, {"Origin": ""}, {"Origin": "http://evil.example"},
+            {}, {"Origin": "null"}, {"Origin": "null", "Sec-Fetch-Site": "none"},
+            {"Origin": "null", "Sec-Fetch-Site": "cross-site"}, {"Origin": "null", "Referer": f"{site.url}/"},
+            {"Origin": ""}, {"Origin": "http://evil.example"},
             {"Origin": f"https://127.0.0.1:{site.port}"}, {"Origin": f"http://localhost:{site.port}"},
             {"Origin": f"http://127.0.0.1:{site.port}.evil.example"}, {"Origin": "http://127.0.0.1:1"},
             {"Origin": "http://evil.example", "Referer": f"{site.url}/"}, {"Referer": "http://evil.example/"},
@@ -660,8 +681,8 @@ def test_every_answer_carries_the_headers(site: Site) -> None:
     with site.inside("viewer") as client, site.visitor() as stranger:
         answers = {
             200: client.get("/"), 303: client.get("/login"), 401: stranger.get("/"), 403: client.post("/stop"),
-            404: client.get("/nothing"), 405: client.patch("/me", headers=FORM), 500: client.get("/broken"),
-            421: client.get("/", headers={"Host": "evil.example"}),
+            404: client.get("/nothing"), 405: client.patch("/me", headers=FORM),
+            500: site.bearer("op-token").get("/broken"), 421: client.get("/", headers={"Host": "evil.example"}),
             413: client.post("/stop", content=b"x" * 70_000, headers=FORM),
         }  # fmt: skip
     for status, reply in answers.items():
@@ -677,30 +698,41 @@ def test_every_answer_carries_the_headers(site: Site) -> None:
     assert static.headers["x-content-type-options"] == "nosniff"
 
 
+def test_failures_carry_the_headers_where_the_guard_is_a_middleware(caplog: pytest.LogCaptureFixture) -> None:
+    """Added to the application, the guard stands inside what answers failures; it answers, and logs, them itself."""
+    doors = Doors(lambda: TOKENS)
+    app = small_app(doors)
+    app.add_middleware(Guard, doors=doors, page=error_page)
+    reply = called_from(app, ("127.0.0.1", 50_000), "http://127.0.0.1:8000", "/broken")
+    assert (reply.status_code, reply.json()["kind"]) == (503, "Infrastructure")
+    assert "broken on purpose" not in reply.text
+    assert "broken on purpose" in caplog.text
+    assert {name: reply.headers.get(name) for name in security.HEADERS} == security.HEADERS
+
+
 # Where a request comes from
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.5", "192.168.1.2", "2001:db8::1", "::ffff:10.0.0.5", "0.0.0.0", "testclient"])
 def test_other_machines_are_refused(site: Site, peer: str) -> None:
     """A peer that is not this machine gets nothing, should somebody let the dashboard listen elsewhere."""
-    assert called_from(site, (peer, 50_000)).status_code == 403
+    assert called_from(site.app, (peer, 50_000), site.url, "/me").status_code == 403
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
 def test_this_machine_is_answered(site: Site, peer: str) -> None:
     """Every address of the loopback interface is this machine."""
-    assert called_from(site, (peer, 50_000)).status_code == 200
+    assert called_from(site.app, (peer, 50_000), site.url, "/me").status_code == 200
 
 
-def called_from(site: Site, client: tuple[str, int]) -> httpx.Response:
-    """The answer to a peer that a test cannot be: handed to the guard as uvicorn would."""
-    import asyncio
+def called_from(app: Any, client: tuple[str, int], url: str, path: str) -> httpx.Response:
+    """The answer to a peer that a test cannot be: handed to the application as uvicorn would."""
 
     async def call() -> httpx.Response:
-        transport = httpx.ASGITransport(site.app, client=client)
+        transport = httpx.ASGITransport(app, client=client)
         token = {"Authorization": "Bearer op-token"}
-        async with httpx.AsyncClient(transport=transport, base_url=site.url, headers=token) as http:
-            return await http.get("/me")
+        async with httpx.AsyncClient(transport=transport, base_url=url, headers=token) as http:
+            return await http.get(path)
 
     return asyncio.run(call())
 
@@ -719,8 +751,6 @@ def test_a_socket_file_leads_nowhere(tmp_path: Path) -> None:
 
 def test_websockets_are_refused(site: Site) -> None:
     """There are none; an attempt is closed before the application sees it."""
-    import asyncio
-
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -860,7 +890,7 @@ def test_links_from_other_sites_in_a_browser(site: Site) -> None:
         page.goto(elsewhere)
         page.click("text=go")
         assert page.inner_text("h1") == "Open the dashboard"
-        page.click("button")
+        page.click("main button")
         assert page.inner_text("h1") == "Labs for a viewer"
         page.goto(elsewhere)
         page.click("text=go")
@@ -897,4 +927,4 @@ def test_attacks_of_another_site_in_a_browser(own_site: Site) -> None:
             loads = {"GET /frame", "GET /static/image", "GET /script", "GET /me"}
             assert {(load, cookie, 403) for load in loads} <= set(own_site.answers)
             assert ("POST /stop", cookie, 403) in own_site.answers
-            assert not any(status < 400 for _, _, status in own_site.answers)
+            assert not any(status < 400 for load, _, status in own_site.answers if load != "GET /favicon.ico")

@@ -23,7 +23,7 @@ ONLY_IN = {
     "peft": ("w2s/students/lora/",),
     "trl": ("w2s/students/lora/",),
     "optuna": ("researchers/",),
-    "altair": ("reports/",),
+    "altair": ("reports/", "dashboard/"),
     "typer": ("cli.py",),
     "inspect_ai": ("llm/",),
     "inspect_swe": ("llm/",),

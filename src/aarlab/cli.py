@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,7 @@ app.add_typer(study_app, name="study", help="Studies of evaluation itself, on re
 LabArgument = Annotated[Path | None, typer.Argument(help="Lab folder; default: ./labs/latest.", show_default=False)]
 LabOption = Annotated[Path | None, typer.Option("--lab", help="Lab folder; default: ./labs/latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Opens = Annotated[bool, typer.Option("--open", help="Watch it in a browser: start the dashboard beside it.")]
 
 
 @app.command()
@@ -61,12 +63,13 @@ def run(
     ] = "",
     port: Annotated[int, typer.Option(help="Loopback port of the lab service.", show_default="any free one")] = 0,
     config: Annotated[Path | None, typer.Option(help="A lab.toml to start from; flags go over it.")] = None,
+    open_: Opens = False,
 ) -> None:
     """Run a fleet on a problem, from researchers to report.
 
     Examples:
 
-      aarlab run                                   nine searches on w2s-math, no key needed
+      aarlab run --open                            nine searches on w2s-math, no key needed, watched in a browser
 
       aarlab run w2s-code --minutes 20 --answers 150
 
@@ -81,25 +84,82 @@ def run(
         directions=directions, undirected=undirected, minutes=minutes, answers=answers, seeds=seeds, dollars=dollars,
         researcher_dollars=researcher_dollars, tokens=tokens, fresh=fresh, isolation=isolation, port=port,
     )  # fmt: skip
-    raise typer.Exit(launch.run(settings, lab))
+    raise typer.Exit(launch.run(settings, lab, _beside(open_)))
 
 
 @app.command()
-def resume(lab: LabArgument = None) -> None:
+def resume(lab: LabArgument = None, open_: Opens = False) -> None:
     """Go on with a stopped or crashed run.
 
     Example: aarlab resume labs/w2s-math-20260401-120000-ab12
     """
     from aarlab.fleet import launch, plan
 
-    raise typer.Exit(launch.resume(plan.find(lab)))
+    raise typer.Exit(launch.resume(plan.find(lab), _beside(open_)))
 
 
 @app.command()
-def status(lab: LabArgument = None, as_json: AsJson = False) -> None:
-    """Show a run: best verified PGR, budget, one line per researcher."""
+def serve(
+    lab: Annotated[Path | None, typer.Argument(help="Lab folder to begin with.", show_default="all labs")] = None,
+    labs: Annotated[Path | None, typer.Option(help="Folder of labs.", show_default="LAB's, else ./labs")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Loopback port.", show_default="8642, or the next free one")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Print a new link to the dashboard that runs.")] = False,
+    viewer_link: Annotated[bool, typer.Option("--viewer-link", help="The same, for who only looks.")] = False,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End once no lab runs and nobody has looked for 10 minutes.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the dashboard: watch and control all labs of a folder in a browser.
+
+    It prints a link that lets one browser in, as operator, and one for who only looks; each works once and within ten
+    minutes. Ctrl-C ends the dashboard; runs go on without it.
+
+    Examples:
+
+      aarlab serve --open
+
+      aarlab serve labs/mine --port 9000
+
+      aarlab serve --viewer-link                   while it runs, from another terminal
+    """
+    from aarlab.dashboard import running
+
+    where = running.place(lab, labs)
+    if link or viewer_link:
+        _print_links(where, [r for r, asked in (("operator", link), ("viewer", viewer_link)) if asked], open_, as_json)
+        return
+    from aarlab.dashboard import command
+
+    def say(found: dict[str, Any]) -> None:
+        typer.echo(json.dumps(found) if as_json else running.sentences(found))
+
+    raise typer.Exit(command.serve(where, port, open_browser=open_, until_idle=until_idle, say=say))
+
+
+@app.command()
+def status(
+    lab: LabArgument = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until the run is done or Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run: best verified PGR, budget, one line per researcher.
+
+    --watch shows the first page of the dashboard every two seconds; where there is no terminal every 15 seconds, and
+    with --json one object a line for each change. It ends with code 0 when the run is done; without a terminal also,
+    with code 130, when the run is stopped before.
+
+    Examples: aarlab status      aarlab status --watch      aarlab status labs/mine --watch --json
+    """
     from aarlab.fleet import launch, plan
 
+    if watch:
+        from aarlab.fleet.watch import watch as go_on
+
+        raise typer.Exit(go_on(plan.find(lab), as_json))
     shown = launch.status(plan.find(lab))
     if as_json:
         _print_json(shown)
@@ -567,6 +627,25 @@ def _task_row(card: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {**asdict(card), "gap": card.gap}
+
+
+def _beside(opened: bool) -> Callable[[Path], None]:
+    """What happens beside a run that begins: nothing, or the dashboard."""
+    if not opened:
+        return lambda lab: None
+    from aarlab.dashboard import running
+
+    return running.open_beside
+
+
+def _print_links(where: Any, roles: list[str], opened: bool, as_json: bool) -> None:
+    """New links to a dashboard that runs; the first is opened."""
+    from aarlab.dashboard import running
+
+    links = {role: running.ask(where, role) for role in roles}
+    typer.echo(json.dumps(links) if as_json else "\n".join(links.values()))
+    if opened:
+        running.show(next(iter(links.values())))
 
 
 def _print_json(value: Any) -> None:

@@ -166,7 +166,12 @@ def _add_pages(app: FastAPI, site: Site) -> None:
 def _add_page(app: FastAPI, site: Site, name: str, view: catalogue.View) -> None:
     def show(request: Request, lab: str, about: str = "") -> Response:
         query = {k: v[:500] for k, v in request.query_params.items()}
-        found = site.labs.get(lab)
+        try:
+            found = site.labs.get(lab)
+        except (UnknownName, InputError):
+            if waiting := _still_made(site.labs, lab):
+                return _wait_for(request, lab, waiting)
+            raise
         made = context(found.snapshot(), view.make(found, about, query), name)
         where = f"{name}/{about}" if about else name
         made["live"] = f"/labs/{lab}/live?{urlencode({'page': where})}" if view.live else ""
@@ -232,6 +237,21 @@ def _together(labs: list[Snapshot], name: str, kind: str, width: int) -> Respons
     if kind != "png":
         raise InputError(f"a chart has no form {kind!r}; it has json, png and csv")
     return Response(png(drawn), media_type="image/png")
+
+
+def _still_made(labs: Labs, name: str) -> Json | None:
+    """How a start from here goes, of a lab whose folder is not whole yet; None where none is under way."""
+    try:
+        return {"name": name, **controls.starting(labs.root, name)}
+    except UnknownName:
+        return None
+
+
+def _wait_for(request: Request, name: str, waiting: Json) -> Response:
+    if wants_json(request):
+        return JSONResponse(waiting, 202)
+    page = {"page": waiting, "live": "", "person": who(request)}
+    return HTMLResponse(render.page("starting.html.j2", page), 202)
 
 
 def _add_charts(app: FastAPI, site: Site) -> None:

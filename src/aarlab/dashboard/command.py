@@ -1,62 +1,40 @@
-"""`aarlab serve`: the dashboard as a process of its own, and how other commands find it and get a link to it.
-
-A running dashboard holds a lock on `.dashboard.json` in its folder of labs. The file says the process, the port and a
-secret with which `aarlab serve --link` asks for login links at the dashboard's own address. It belongs to the user
-alone (mode 0600); one that somebody else owns or can read is believed by nobody.
-
-What this does not protect against:
-
-- Other processes of the same user, methods that run under isolation `process` among them: they can read the file.
-- Other users of the machine see the command line of a browser that is being started, and so the link that it opens.
-  They would have to use it sooner than the browser does; the link works once, so this would be noticed.
-"""
+"""`aarlab serve`: the dashboard as a process of its own. How other commands find it stands in `running`."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import http.client
 import json
 import logging
 import os
 import secrets
-import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import quote, urlencode
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aarlab.dashboard.app import create_app
 from aarlab.dashboard.labs import Labs
+from aarlab.dashboard.running import Place, Running, announce, link, only_dashboard, show
 from aarlab.dashboard.security import Doors
-from aarlab.errors import AarlabError, Infrastructure, InputError, LabBusy, UnknownName
+from aarlab.errors import InputError
 from aarlab.fleet.lock import holder
 from aarlab.server.__main__ import Listening, tcp_socket
 
-LABS = Path("labs")
 PORT, TRIED_PORTS = 8642, 100
-FILE, LOG = ".dashboard.json", ".dashboard.log"
+LINKS = {"url": "operator", "viewer_url": "viewer"}
+"""What is told of a dashboard that has come up -> the role that this link gives."""
 
 IDLE_SECONDS = 600.0
 """After which nobody looks any more."""
 
-WAIT_SECONDS = 30.0
-"""For a dashboard that is starting."""
-
-IDLE_TICKS = 50  # of uvicorn, a tenth of a second each, between two looks at whether anybody looks
-
-
-# Serving
+IDLE_TICKS = 50
+"""Of uvicorn, a tenth of a second each, between two looks at whether the dashboard is needed."""
 
 
 def serve(
@@ -78,18 +56,15 @@ def serve(
         doors = Doors(lambda: [(here.secret, "operator"), *tokens(where.root)])
 
         def ready() -> None:
-            _write(file, here)
+            announce(file, here)
             links = {k: link(here.address, doors.login_link(r), where.lab) for k, r in LINKS.items()}
             say({**links, "address": here.address, "port": here.port, "pid": here.pid, "root": str(where.root),
                  "lab": where.lab})  # fmt: skip
             if open_browser:
                 show(links["url"])
 
-        _listen_until_end(create_app(labs, doors, here.port), labs, sock, ready, until_idle)
+        _listen_until_end(create_app(labs, doors), labs, sock, ready, until_idle)
     return 0
-
-
-LINKS = {"url": "operator", "viewer_url": "viewer"}
 
 
 def _listen_until_end(
@@ -177,6 +152,8 @@ def listen(port: int | None) -> socket.socket:
 def tokens(root: Path) -> Iterator[tuple[str, str]]:
     """All tokens of the labs in a folder as (token, role): they let programs in as far as the role goes."""
     for path in root.glob("[!.]*/run/tokens.json"):
+        if path.parents[1].is_symlink():  # `latest`
+            continue
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found: dict[str, Any] = json.loads(path.read_text("utf-8"))
             yield from ((str(found[role]), role) for role in ("operator", "viewer", "fleet") if role in found)

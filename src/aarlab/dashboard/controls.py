@@ -242,7 +242,7 @@ def _spawn(words: Sequence[str], log: Path) -> None:
             )  # fmt: skip
     except OSError as error:
         raise Infrastructure(
-            f"{log}: {error.strerror}; nothing was started, free space or choose another place"
+            f"{log}: {error.strerror}; nothing was started, free some space or choose another place"
         ) from None
     threading.Thread(target=process.wait, name=log.stem, daemon=True).start()  # or it stays a zombie
 

@@ -19,6 +19,7 @@ from aarlab.dashboard.intervals import BATCH, Interval, Intervals
 from aarlab.errors import AarlabError, InputError
 from aarlab.fleet import costs, usage
 from aarlab.fleet.lock import holder
+from aarlab.ideas.code import classify_code
 from aarlab.problems.base import Problem, TaskCard
 from aarlab.records import Account, Estimate, Evaluation, Judgement, ResearcherRow, Submission
 from aarlab.reports.data import LAB, RunData, collect
@@ -31,7 +32,8 @@ from aarlab.vault.store import Vault
 State = Literal["starting", "running", "stopped", "done"]
 Json = dict[str, Any]
 
-FRESH_SECONDS = 1.0  # between two looks at a database that changes all the time
+REST = 5.0  # times what reading a lab took; so long it is not read again, however often it changes
+CLASSED = 300  # method files read in one piece of work
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class WatchedLab:
         """Read the lab again if it changed; whether it had."""
         with self._lock:
             at = (self._seen(), self.state())
-            if at == self._at and not self._stale:
+            rested = self._snapshot is None or time.time() - self._snapshot.read_at > REST * self._took
+            if not rested or (at == self._at and not self._stale):
                 return False
             began = time.monotonic()
             self._stale = False
@@ -180,6 +183,9 @@ class WatchedLab:
         found = self._snapshot
         if found is None:
             return False
+        if self._classify(found):
+            self._stale = True
+            return True
         missing = self.intervals.missing([found.evaluations[e.submission.id] for e in found.entries])
         missing = [e for e in missing if e.outcome][:BATCH]
         if missing:
@@ -334,18 +340,20 @@ class WatchedLab:
         reason = next((str(m.body["reason"]) for m in moves if m.body.get("reason")), "")
         return (moves[-1].time if phase == "done" and moves else None), reason
 
+    def _classify(self, lab: Snapshot) -> bool:
+        """Find the families of some method files that nobody has classed; False where there are none left."""
+        unread = [s for n, s in lab.submissions.items() if n not in self._families][-CLASSED:]
+        for s in unread:
+            try:
+                text = (self.folder / "artifacts" / f"{s.bundle_hash}.py").read_text("utf-8")
+                self._families[s.id] = classify_code(text) or ""
+            except OSError:
+                self._families[s.id] = ""
+        return bool(unread)
+
     def _family_of(self, rows: Rows, submissions: dict[int, Submission]) -> dict[int, str]:
         """As declared, else as a model or rules found it."""
-        from aarlab.ideas.code import classify_code
-
         found = {i.number: i.family for by in ("rules", "llm", "researcher") for i in rows.ideas("submission", by)}
-        for number, s in submissions.items():
-            if number not in found and number not in self._families:
-                path = self.folder / "artifacts" / f"{s.bundle_hash}.py"
-                try:
-                    self._families[number] = classify_code(path.read_text("utf-8")) or ""
-                except OSError:
-                    self._families[number] = ""
         return {n: f for n, f in {**self._families, **found}.items() if f and n in submissions}
 
 

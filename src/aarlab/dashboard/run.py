@@ -24,6 +24,7 @@ LINES = ("phase", "alarm", "control", "stop", "overrule")
 def page(lab: Snapshot, store: Store) -> Json:
     return {
         "headline": headline(lab),
+        "settled": not lab.drawing and (lab.phase != "done" or lab.report is not None),
         "advice": advice(lab),
         "best": None if lab.best is None else score(lab, lab.best),
         "budget": {k: v for k, v in lab.budget.items() if v["limit"] is not None or v["used"]},

@@ -19,14 +19,15 @@ import http.client
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from aarlab.errors import AarlabError, Infrastructure, InputError, LabBusy, UnknownName
@@ -87,7 +88,7 @@ def only_dashboard(root: Path) -> Iterator[IO[str]]:
         try:
             yield file
         finally:
-            _write(file, None)
+            announce(file, None)
 
 
 def running(root: Path) -> Running | None:
@@ -136,7 +137,8 @@ def _lock(file: IO[str], patience: float, kind: int = fcntl.LOCK_EX) -> bool:
             time.sleep(0.05)
 
 
-def _write(file: IO[str], found: Running | None) -> None:
+def announce(file: IO[str], found: Running | None) -> None:
+    """Say in the file that is held where the dashboard can be reached; None: no longer."""
     file.seek(0)
     file.truncate()
     file.write(json.dumps(asdict(found)) if found else "")
@@ -179,6 +181,17 @@ def ask(where: Place, role: str) -> str:
     return leading(str(answer["url"]), where.lab)
 
 
+def sentences(found: dict[str, Any]) -> str:
+    """What a terminal says of a dashboard that has come up. found: as `command.serve` tells it."""
+    again = f"aarlab serve --labs {shlex.quote(found['root'])}"
+    return (
+        f"dashboard of {found['root']}: {found['url']}\n"
+        f"to look only:  {found['viewer_url']}\n"
+        f"Each link works once, within ten minutes; `{again} --link` or `--viewer-link` makes another.\n"
+        "Ctrl-C ends the dashboard; runs go on."
+    )
+
+
 def show(url: str) -> bool:
     """Open a browser, or say that there is none. One for terminals is never taken: this terminal is in use."""
     graphical = sys.platform != "linux" or any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
@@ -192,7 +205,7 @@ def show(url: str) -> bool:
 # Beside a run
 
 
-def open_beside(lab: Path, say: Callable[[str], None]) -> None:
+def open_beside(lab: Path) -> None:
     """Show a run that is about to begin in a browser: by the dashboard of its folder, else by a new one.
 
     The new one is a process of its own: it ends with Ctrl-C at this terminal, or once no lab runs and nobody has
@@ -202,9 +215,9 @@ def open_beside(lab: Path, say: Callable[[str], None]) -> None:
     try:
         url = _start(where) if running(where.root) is None else ask(where, "operator")
     except AarlabError as error:
-        say(f"no dashboard: {error}")
+        print(f"no dashboard: {error}", file=sys.stderr)
         return
-    say(f"dashboard: {url} (works once; another: `aarlab serve {lab} --link`)")
+    print(f"dashboard: {url} (works once; `aarlab serve {lab} --link` makes another)", file=sys.stderr)
     show(url)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import logging
 import math
 import secrets
 import threading
@@ -36,6 +37,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aarlab.dashboard.render import page
 from aarlab.errors import AarlabError, InputError, NotAllowed, RateLimited, Unauthorised
+
+log = logging.getLogger("aarlab.dashboard")
 
 Role = Literal["operator", "viewer"]
 ROLES: Final = ("operator", "viewer")
@@ -60,7 +63,7 @@ HEADERS = {
         "font-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    # not `no-referrer`: under it browsers send `Origin: null` with our own forms, which nobody could tell from others'
+    # not `no-referrer`: under it browsers send `Origin: null` with our own forms, and older ones say no more than that
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -246,8 +249,8 @@ class Refusal(Exception):
 
 
 class Guard:
-    """Stands around the whole application, so that its failures carry the security headers too: `Guard(app, ...)`
-    is what uvicorn is given, not a middleware that is added to the application.
+    """Stands in front of the whole application, around it or as its outermost middleware. Whatever leaves, a failure
+    too, carries the security headers.
 
     page: (status, sentence) -> the HTML of an error page. The person that was let in is `who(request)`.
     """
@@ -261,9 +264,9 @@ class Guard:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
         else:
-            await self._answer(scope, receive, _with_headers(send, scope["path"]))
+            await self._answer(scope, receive, Headed(send, scope["path"]))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Headed) -> None:
         try:
             receive = await self._admit(scope, receive)
         except Refusal as no:
@@ -271,7 +274,18 @@ class Guard:
         except AarlabError as no:
             await self.refuse(scope, send, no.http_status, str(no), type(no).__name__)
         else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Headed) -> None:
+        """A failure that nothing inside has answered is answered here: further out it would get no headers."""
+        try:
             await self.app(scope, receive, send)
+        except Exception:
+            if send.started:
+                raise
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            sentence = "this page failed; the terminal of `aarlab serve` says why"
+            await self.refuse(scope, send, 503, sentence, "Infrastructure")
 
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """Everything that is asked of a request before the application sees it. Raises Refusal or AarlabError."""
@@ -341,19 +355,22 @@ def _is_open(path: str) -> bool:
     return path in OPEN or path.startswith(STATIC)
 
 
-def _with_headers(send: Send, path: str) -> Send:
-    """Whatever is answered carries the security headers, and pages are kept nowhere unless they say otherwise."""
+class Headed:
+    """Whatever is sent carries the security headers, and pages are kept nowhere unless they say otherwise."""
 
-    async def sending(message: Message) -> None:
+    def __init__(self, send: Send, path: str) -> None:
+        self.send, self.path = send, path
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.started = True
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
-            if not path.startswith(STATIC):
+            if not self.path.startswith(STATIC):
                 headers.setdefault("Cache-Control", "no-store")
-        await send(message)
-
-    return sending
+        await self.send(message)
 
 
 def _check_peer(scope: Scope) -> None:
@@ -394,7 +411,9 @@ def _check_load(scope: Scope, headers: Headers) -> None:
 def _check_origin(headers: Headers, own: str, token: bool) -> None:
     """What changes something comes from our own pages, or from a program with a token, which sends no origin."""
     origins, referers = headers.getlist("origin"), headers.getlist("referer")
-    if origins:
+    if origins == ["null"]:  # hidden, by a browser set so or by a page that sends no referrer
+        good = headers.getlist("sec-fetch-site") == ["same-origin"]
+    elif origins:
         good = origins == [own]
     elif referers:
         good = len(referers) == 1 and referers[0].startswith(f"{own}/")
@@ -490,6 +509,8 @@ async def form(request: Request) -> dict[str, str]:
 def add_login(app: FastAPI, doors: Doors, render: Callable[[str, dict[str, Any]], str] = page) -> None:
     """`GET` and `POST /login`, `POST /logout`, and `POST /login/links` (operators: field `role`, answers {"url", ...}).
 
+    A login leads to the list of labs, or with `&lab=NAME` in the link to that lab's first page.
+
     render: (template, context) -> HTML; the context has what login.html.j2 asks for.
     """
     login = Login(doors, render)
@@ -515,21 +536,23 @@ class Login:
         if request.method == "HEAD":
             return HTMLResponse("")
         key, inside = request.query_params.get("key", ""), getattr(request.state, "person", None)
+        lab = request.query_params.get("lab", "")
         if not key:
-            return RedirectResponse("/", 303) if inside else self._page("none", 200)
+            return _first_page(lab) if inside else self._page("none", 200)
         try:
             role = self.doors.invites(key)
         except RateLimited as error:
             return self._page("wait", 429, sentence=str(error))
         if role is None:  # the link that was opened an hour ago is in the history of a browser that is logged in
-            return RedirectResponse("/", 303) if inside else self._page("used", 401)
+            return _first_page(lab) if inside else self._page("used", 401)
         if _opened_by_hand(request.headers):
-            return self._use(request, key)
-        return self._page("ready", 200, key=key, role=role)
+            return self._use(request, key, lab)
+        return self._page("ready", 200, key=key, role=role, lab=lab)
 
     async def enter(self, request: Request) -> Response:
+        given = await form(request)
         try:
-            return self._use(request, (await form(request)).get("key", ""))
+            return self._use(request, given.get("key", ""), given.get("lab", ""))
         except RateLimited as error:
             return self._page("wait", 429, sentence=str(error))
 
@@ -548,24 +571,29 @@ class Login:
         url = f"http://{request.headers['host']}/login?key={quote(key)}"
         return JSONResponse({"url": url, "role": role, "seconds": LINK_SECONDS})
 
-    def _use(self, request: Request, key: str) -> Response:
+    def _use(self, request: Request, key: str, lab: str) -> Response:
         """In, with a new session; the one that the browser had before ends."""
         session = self.doors.enter(key)
         if session is None:
             return self._page("used", 401)
         if before := _session(self.doors, request.scope, request.headers):
             self.doors.leave(before)
-        reply = RedirectResponse("/", 303)
+        reply = _first_page(lab)
         reply.set_cookie(
             _port_cookie(request), session.cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True,
             samesite="strict",
         )  # fmt: skip
         return reply
 
-    def _page(self, state: str, status: int, *, key: str = "", role: str = "", sentence: str = "") -> Response:
-        context = {"state": state, "key": key, "role": role, "sentence": sentence, "live": ""}
+    def _page(self, state: str, status: int, **more: str | None) -> Response:
+        context = {"state": state, "key": "", "role": "", "lab": "", "sentence": "", "live": "", **more}
         headers = {"Retry-After": f"{WRONG_SECONDS:.0f}"} if status == 429 else {}
         return HTMLResponse(self.render("login.html.j2", context), status, headers)
+
+
+def _first_page(lab: str) -> Response:
+    """On to a lab, or to the list of labs: always to an address of ours, whatever the name is."""
+    return RedirectResponse(f"/labs/{quote(lab, safe='')}" if lab else "/", 303)
 
 
 def _port_cookie(request: Request) -> str:

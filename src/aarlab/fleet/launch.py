@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from aarlab.problems import base
 from aarlab.sandbox import open_sandbox
 from aarlab.settings import Llm, ResearcherSpec, Settings
 from aarlab.w2s import methods
+
+Beside = Callable[[Path], None]
 
 STOP_SECONDS = 30.0
 BY = "AARLAB_BY"
@@ -78,8 +81,11 @@ def _sets_minutes(config: Path | None) -> bool:
     return config is not None and "minutes" in tomllib.loads(config.read_text("utf-8")).get("budget", {})
 
 
-def run(settings: Settings, folder: Path | None) -> int:
-    """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable."""
+def run(settings: Settings, folder: Path | None, beside: Beside = lambda lab: None) -> int:
+    """Make a new lab, run it to its report; 0 when done, 130 when stopped and resumable.
+
+    beside: called with the lab's folder once it is there, before the run begins.
+    """
     from aarlab.server.creation import check_folder, create_lab
 
     problem = settings.problem  # a name, or the path of a folder
@@ -99,21 +105,22 @@ def run(settings: Settings, folder: Path | None) -> int:
         say("isolation is `process`: nothing is isolated and every score is marked unranked")
     create_lab(lab, settings, [first, *others])
     plan.mark_latest(lab)
-    return _go_on(lab.resolve(), settings, "start")
+    return _go_on(lab.resolve(), settings, "start", beside)
 
 
-def resume(lab: Path) -> int:
-    """Go on with a lab until its report is written."""
+def resume(lab: Path, beside: Beside = lambda lab: None) -> int:
+    """Go on with a lab until its report is written. beside: as in `run`."""
     settings = settings_file.read(lab / "lab.toml")
     models.check(settings)
-    return _go_on(lab, settings, "resume")
+    return _go_on(lab, settings, "resume", beside)
 
 
-def _go_on(lab: Path, settings: Settings, action: str) -> int:
+def _go_on(lab: Path, settings: Settings, action: str, beside: Beside) -> int:
     by = os.environ.pop(BY, TERMINAL)[:40] or TERMINAL
     sandbox = open_sandbox(settings.isolation.kind)
     sandbox.check()
     say(f"lab: {lab}")
+    beside(lab)
     with LabLock(lab), Progress() as progress:
         supervisor = Supervisor(lab, settings, sandbox, progress, action, by)
         done = supervisor.run()

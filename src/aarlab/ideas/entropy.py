@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,12 @@ def point(
     )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
+def _point(families: tuple[str, ...], seed: int, draws: int) -> Point:
+    """The same draws at every moment: a band moves only where families do, and is drawn once."""
+    return point(0.0, families, np.random.default_rng(seed), draws=draws)
+
+
 def curve(
     ideas: Sequence[Idea],
     times: Iterable[float],
@@ -137,14 +144,11 @@ def curve(
 ) -> tuple[Point, ...]:
     """Entropy at each of `times`, rising, at which at least `least` researchers are at work."""
     found: list[Point] = []
-    drawn: dict[tuple[str, ...], Point] = {}
     for time, working in _through(ideas, times, window, until):
         own = tuple(working.values())
         if len(own) < max(least, 1):
             continue
-        if own not in drawn:  # the same draws at every moment: a band moves only where families do
-            drawn[own] = point(time, own, np.random.default_rng(seed), draws=draws)
-        found.append(replace(drawn[own], time=time))
+        found.append(replace(_point(own, seed, draws), time=time))
     return tuple(found)
 
 

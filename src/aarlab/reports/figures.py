@@ -78,6 +78,7 @@ class Event:
     submission: int | None = None
     parent: int | None = None
     ancestor: bool = False  # the winner, or something it builds on
+    href: str = ""  # where a page goes when the mark is clicked
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ def distinct(points: Sequence[Point], width: int = 760, height: int = 150) -> Ch
     inner = width - 68
     end = max(points[-1].time / 60, 0.1)
     reach = len(FAMILIES)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"m": p.time / 60, "y": p.families, "most": min(reach, p.researchers),
          "tip": f"{p.families} families among {p.researchers} researchers after {p.time / 60:.1f} minutes"}
         for p in points

@@ -22,9 +22,6 @@ from aarlab.reports.figures import (
     transparent,
 )
 
-NAMED = 14
-"""Ancestors that are named beside their points; more would lie over each other."""
-
 
 def chart(events: Sequence[Event], researchers: Sequence[str], minutes: float, width: int = 760) -> Any:
     """Methods over time, one lane per researcher; None where there is none.
@@ -39,7 +36,7 @@ def chart(events: Sequence[Event], researchers: Sequence[str], minutes: float, w
     x = minutes_axis(end, inner)
     y = alt.Y("who:N", title=None, sort=list(researchers), scale=alt.Scale(domain=list(researchers)))
     lanes = alt.Chart(rows_of([{"who": r} for r in researchers])).mark_rule(color=GRID).encode(y=y)
-    layers = [lanes, *links(events, x, y), *_points(events, x, y), _names(events, x, y)]
+    layers = [lanes, *links(events, x, y), *_points(events, x, y), _names(events, x, y, 34 * end / inner)]
     return transparent(alt.layer(*layers).properties(width=inner, height=max(60, 28 * len(researchers))))
 
 
@@ -51,9 +48,10 @@ def _points(events: Sequence[Event], x: alt.X, y: alt.Y) -> list[Chart]:
         "ancestor": {"shape": "circle", "size": 90, "color": BEST, "opacity": 1},
     }
     rows = [
-        {"who": e.researcher, "m": e.minutes, "look": _look(e), "tip": f"#{e.submission} {e.label} by {e.researcher}"}
+        {"who": e.researcher, "m": e.minutes, "look": _look(e), "href": e.href,
+         "tip": f"#{e.submission} by {e.researcher}: {e.label}" + (f", builds on #{e.parent}" if e.parent else "")}
         for e in events
-    ]
+    ]  # fmt: skip
     found = []
     for name, look in looks.items():
         own = [r for r in rows if r["look"] == name]
@@ -66,9 +64,12 @@ def _look(e: Event) -> str:
     return "ancestor" if e.ancestor else "failed" if e.kind == "failed" else "other"
 
 
-def _names(events: Sequence[Event], x: alt.X, y: alt.Y) -> Chart:
-    """Numbers above the newest of those that lead to the best."""
-    strong = sorted((e for e in events if e.ancestor), key=lambda e: -e.minutes)[:NAMED]
-    rows = rows_of([{"who": e.researcher, "m": e.minutes, "t": f"#{e.submission}"} for e in strong])
+def _names(events: Sequence[Event], x: alt.X, y: alt.Y, room: float) -> Chart:
+    """Numbers above those that lead to the best, the newest first, where `room` minutes of the lane are free."""
+    named: list[Event] = []
+    for e in sorted((e for e in events if e.ancestor), key=lambda e: -e.minutes):
+        if all(e.researcher != n.researcher or abs(e.minutes - n.minutes) > room for n in named):
+            named.append(e)
+    rows = rows_of([{"who": e.researcher, "m": e.minutes, "t": f"#{e.submission}"} for e in named])
     text = alt.Chart(rows).mark_text(dy=-12, fontSize=11, fontWeight="bold", color=INK)
     return text.encode(x=x, y=y, text="t:N")

@@ -55,6 +55,26 @@ class EventRows(Base):
             query = query.where(t.events.c.id < before)
         return [EventRow(**row._mapping) for row in self.c.execute(query)]
 
+    def event_heads(
+        self, researcher: str, limit: int, characters: int, before: int | None = None
+    ) -> list[tuple[EventRow, int]]:
+        """A researcher's newest steps, or those before a number, newest first: (row, characters of its whole body).
+
+        A body longer than `characters` is cut, and no JSON any more.
+        """
+        e = t.events.c
+        columns = [c for c in e if c.name != "body"]
+        query = select(*columns, func.substr(e.body, 1, characters).label("body"), func.length(e.body).label("whole"))
+        query = query.where(e.researcher == researcher).order_by(e.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(e.id < before)
+        found = []
+        for row in self.c.execute(query):
+            values = dict(row._mapping)
+            whole = int(values.pop("whole"))
+            found.append((EventRow(**values), whole))
+        return found
+
     def has_event(self, researcher: str, key: str) -> bool:
         e = t.events.c
         query = select(e.id).where(e.researcher == researcher, e.key == key)

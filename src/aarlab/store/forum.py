@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,9 @@ from sqlalchemy import Row, func, insert, or_, select
 from aarlab.records import Post
 from aarlab.store import tables as t
 from aarlab.store.base import Base
+
+LINKS = "SELECT json_group_array(p.id), json_group_array(q.id) FROM posts AS p LEFT JOIN posts AS q ON q.id = p.parent"
+"""In two long texts: a row for each post costs several times as much."""
 
 
 class ForumRows(Base):
@@ -79,6 +83,37 @@ class ForumRows(Base):
         total = self.c.execute(select(func.count()).select_from(t.posts).where(*matching)).scalar_one()
         query = select(t.posts).where(*matching).order_by(p.id.desc()).offset(offset).limit(limit)
         return int(total), [_post(r) for r in self.c.execute(query)]
+
+    def post_parents(self) -> dict[int, int | None]:
+        """Every post and the one that it answers, oldest first; None also where that one is gone."""
+        ids, parents = self.c.exec_driver_sql(LINKS).one()
+        return dict(sorted(zip(json.loads(ids), json.loads(parents), strict=True)))
+
+    def matching_posts(self, search: str = "", kind: str | None = None, by: str | None = None) -> list[int]:
+        """Numbers of the posts that match, newest first. `search` is plain text; ASCII letters match in either case."""
+        p = t.posts.c
+        query = select(func.json_group_array(p.id))
+        if search:  # SQLite's LIKE is blind to the case of ASCII letters, and twice as fast without `lower`
+            query = query.where(
+                or_(p.title.contains(search, autoescape=True), p.body.contains(search, autoescape=True))
+            )
+        if kind is not None:
+            query = query.where(p.kind == kind)
+        if by is not None:
+            query = query.where(p.researcher == by)
+        return sorted(json.loads(self.c.execute(query).scalar_one()), reverse=True)
+
+    def post_heads(self, numbers: Collection[int], characters: int) -> dict[int, tuple[Post, int]]:
+        """Post -> (its row with no more than so many characters of the body, the characters of the whole body)."""
+        p = t.posts.c
+        columns = [c for c in p if c.name != "body"]
+        query = select(*columns, func.substr(p.body, 1, characters).label("body"), func.length(p.body).label("whole"))
+        found = {}
+        for row in self.c.execute(query.where(p.id.in_(numbers))):
+            values = dict(row._mapping)
+            whole = int(values.pop("whole"))
+            found[row.id] = (Post(**values), whole)
+        return found
 
     def answers_to(self, numbers: Sequence[int]) -> dict[int, int]:
         """Post -> how many posts answer it; without those that none answers."""

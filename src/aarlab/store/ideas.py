@@ -19,14 +19,16 @@ class IdeaRows(Base):
         keys = ["kind", "number", "by"]
         self.c.execute(new.on_conflict_do_update(index_elements=keys, set_={"family": new.excluded.family}))
 
-    def ideas(self, kind: IdeaKind | None = None, by: str | None = None) -> list[IdeaRow]:
-        """All that was said, by kind and number."""
+    def ideas(self, kind: IdeaKind | None = None, by: str | None = None, since: int = 0) -> list[IdeaRow]:
+        """All that was said, by kind and number; `since`: the first number that matters."""
         i = t.ideas.c
         query = select(t.ideas).order_by(i.kind, i.number, i.by)
         if kind is not None:
             query = query.where(i.kind == kind)
         if by is not None:
             query = query.where(i.by == by)
+        if since:
+            query = query.where(i.number >= since)
         return [IdeaRow(**r._mapping) for r in self.c.execute(query)]
 
     def declared(self, kind: IdeaKind, number: int) -> str:
