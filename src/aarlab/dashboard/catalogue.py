@@ -83,6 +83,7 @@ def brief(lab: Snapshot) -> Json:
     return {
         "name": lab.name, "title": lab.problem.title, "problem": lab.problem.name, "state": lab.state,
         "phase": lab.phase, "started": lab.started, "ended": lab.ended, "reason": lab.reason, "ranked": lab.ranked,
+        "best_baseline": lab.best_baseline,
         "isolation": lab.settings.isolation.kind, "drawing": lab.drawing,
         "seconds_left": max(0.0, lab.settings.budget.minutes * 60 - lab.research_seconds),
         "nav": [(v.nav, f"/labs/{lab.name}{v.path}", name, v.key) for name, v in VIEWS.items() if v.nav],

@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,8 @@ LINKS = {"url": "operator", "viewer_url": "viewer"}
 
 IDLE_SECONDS = 600.0
 """After which nobody looks any more."""
+
+CLOSE_SECONDS = 0.3
 
 IDLE_TICKS = 50
 """Of uvicorn, a tenth of a second each, between two looks at whether the dashboard is needed."""
@@ -73,7 +76,7 @@ def _listen_until_end(
     looking = Looking(app)
     config = uvicorn.Config(
         looking, http="httptools", ws="none", loop="auto", log_config=None, log_level="warning", access_log=False,
-        lifespan="off", server_header=False, timeout_graceful_shutdown=1, backlog=256, timeout_keep_alive=60,
+        lifespan="off", server_header=False, timeout_graceful_shutdown=0, backlog=256, timeout_keep_alive=60,
     )  # fmt: skip
     server = Serving(config, ready, lambda: until_idle and looking.idle() > IDLE_SECONDS and not runs(labs))
     for ending in (signal.SIGTERM, signal.SIGINT):
@@ -82,8 +85,9 @@ def _listen_until_end(
     try:
         server.run(sockets=[sock])
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C does not wait for what is being read
-        labs.close()
+        closing = threading.Thread(target=labs.close, daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)  # what is being read or drawn would be made again
 
 
 class Serving(Listening):

@@ -1,170 +1,245 @@
-"""Labs side by side, and differences with intervals where two labs can be compared at all."""
+"""Labs side by side: what each was, what it reached at what price, and how far their best methods differ."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import hypot
+from itertools import combinations
+from math import sqrt
 from typing import Any
 from urllib.parse import urlencode
 
-import altair as alt
-import numpy as np
-
-from aarlab.dashboard.lab import Json, Snapshot, sealed
+from aarlab.dashboard import ideas
+from aarlab.dashboard.lab import Entry, Json, Snapshot, sealed
 from aarlab.dashboard.run import estimate
-from aarlab.ideas.entropy import bits
+from aarlab.fleet import plan
 from aarlab.records import Estimate
-from aarlab.reports import figures
+from aarlab.reports import compared
+from aarlab.reports.sentences import signed
 
-MOST_NAMES = 200
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart over several labs; see `charts.Chart`."""
+    """draw: (labs, width in pixels) -> an altair chart, or None where there is nothing to draw; rows: its numbers."""
 
     title: str
     draw: Callable[[Sequence[Snapshot], int], Any]
-    rows: Callable[[Sequence[Snapshot]], Sequence[Json]]
+    rows: Callable[[Sequence[Snapshot]], list[Json]]
 
 
 def page(labs: Sequence[Snapshot], known: Sequence[str]) -> Json:
-    """The twin: {"known": names to choose from, "labs": one row each, "differences": pairs, "query": for charts}."""
+    """known: the names of all labs, newest first."""
+    chosen = {lab.name for lab in labs}
     return {
-        "known": list(known[:MOST_NAMES]),
-        "labs": [row(lab) for lab in labs],
-        "differences": [difference(labs[0], other) for other in labs[1:]],
+        "labs": [row(lab, letter) for letter, lab in zip(LETTERS, labs, strict=False)],
+        "differences": differences(labs),
+        "cautions": cautions(labs),
+        "known": [{"name": name, "chosen": name in chosen} for name in known],
         "query": urlencode([("lab", lab.name) for lab in labs]),
     }
 
 
-def row(lab: Snapshot) -> Json:
-    best, kinds = lab.best, Counter(r.kind for r in lab.settings.researchers)
-    hours = sum(lab.usage.wall.values()) / 3600
-    proposed = Counter(lab.families.values())
+# One lab
+
+
+def row(lab: Snapshot, letter: str) -> Json:
+    """All that is compared, of one lab."""
+    best, found = top(lab), ideas.thoughts(lab)
+    point = found.points[-1] if found.points else None
+    record = of_record(lab)
+    hours = lab.costs["hours"]
     return {
-        "name": lab.name, "problem": lab.problem.name, "data": lab.problem.data_hash[:12], "state": lab.state,
-        "fleet": ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
-        "directed": any(r.direction for r in lab.settings.researchers),
-        "research_minutes": round(lab.research_seconds / 60, 1), "verified": len(lab.entries),
-        "best": None if best is None else estimate(best.pgr, best.drawn),
-        "best_submission": None if best is None else best.submission.id,
-        "lead": None if best is None or best.lead is None else best.lead.as_dict(),
-        "baseline": lab.best_baseline, "record": of_record(lab), "sealed": sealed(lab),
-        "dollars": round(lab.costs["dollars"], 4),
+        "letter": letter, "lab": lab.name, "problem": lab.problem.name, "title": lab.problem.title,
+        "labels": lab.problem.data_hash, "fresh": lab.settings.fresh, "state": lab.state, "phase": lab.phase,
+        "isolation": lab.settings.isolation.kind, "ranked": lab.ranked, "fleet": plan.crew(lab.settings),
+        "directions": directions(lab), "models": models(lab), "started": lab.started,
+        "research_seconds": round(lab.research_seconds, 1), "minutes_allowed": lab.settings.budget.minutes,
+        "submissions": len(lab.submissions), "verified": len(lab.entries), "seeds": lab.settings.scoring.seeds,
+        "best": None if best is None else best.submission.id,
+        "best_name": "" if best is None else best.submission.name,
+        "best_pgr": None if best is None else estimate(best.pgr, best.drawn),
+        "lead": None if best is None or best.lead is None else best.lead.as_dict(), "baseline": lab.best_baseline,
+        "baseline_pgr": lab.baselines[lab.best_baseline].as_dict() if lab.best_baseline else None,
+        "sealed": sealed(lab), "winner": lab.winner, "record": None if record is None else record.as_dict(),
+        "dollars": round(lab.costs["dollars"], 4), "llm_dollars": round(lab.costs["llm_dollars"], 4),
+        "researcher_hours": round(hours, 4),
         "dollars_per_hour": round(lab.costs["dollars"] / hours, 4) if hours else None,
-        "answers": lab.budget["answers"]["used"], "bits": lab.budget["bits"]["used"],
-        "families": len(proposed), "entropy_bits": spread(proposed),
+        "answers": lab.budget["answers"]["used"], "answers_allowed": lab.budget["answers"]["limit"],
+        "bits": lab.budget["bits"]["used"], "bits_bound": lab.budget["bits"]["limit"],
+        "entropy": None if point is None else {"bits": round(point.bits, 3), "low": round(point.low, 3),
+                                               "high": round(point.high, 3), "researchers": point.researchers},
+        "families": None if point is None else point.families,
     }  # fmt: skip
 
 
-def spread(families: Counter[str]) -> float | None:
-    """Entropy of the submissions' families in bits; None without any."""
-    return round(float(bits(np.array([list(families.values())]))[0]), 3) if families else None
+def top(lab: Snapshot) -> Entry | None:
+    """The best on the feedback task; in a lab without isolation, where nothing ranks, the best all the same."""
+    return lab.best or (None if lab.ranked else max(lab.entries, key=lambda e: e.pgr.mean, default=None))
 
 
-def of_record(lab: Snapshot) -> Json | None:
-    """The winner's PGR of record, once the run has ended."""
-    winner = lab.entry(lab.winner) if lab.winner is not None else None
-    return None if sealed(lab) or winner is None or winner.record is None else winner.record.as_dict()
+def of_record(lab: Snapshot) -> Estimate | None:
+    """The winner's PGR of record; None while it is sealed, being measured, or where there is no winner."""
+    entry = None if sealed(lab) or lab.winner is None else lab.entry(lab.winner)
+    return None if entry is None else entry.record
 
 
-def difference(one: Snapshot, other: Snapshot) -> Json:
-    """Best of `other` minus best of `one` on the feedback task; `why` says where that means nothing."""
-    found: Json = {"one": one.name, "other": other.name, "difference": None, "record": None, "why": ""}
-    if one.problem.name != other.problem.name:
-        return found | {"why": f"different problems: {one.problem.name} and {other.problem.name}"}
-    if one.problem.data_hash != other.problem.data_hash:
-        return found | {"why": "the same problem with other items (`--fresh`): other floors and ceilings"}
-    a, b = one.best, other.best
-    if a is None or b is None or not (a.drawn and b.drawn):
-        return found | {"why": "one of them has no verified score with an interval yet"}
-    found["difference"] = minus(b.pgr, a.pgr).as_dict()
-    x, y = of_record(one), of_record(other)
-    if x is not None and y is not None:
-        found["record"] = minus(Estimate(**y), Estimate(**x)).as_dict()
+def directions(lab: Snapshot) -> str:
+    """Whether the researchers were given directions."""
+    given = [bool(r.direction) for r in lab.people if r.role == "researcher" and r.kind != "human"]
+    if not any(given):
+        return "undirected"
+    return "directed" if all(given) else f"{sum(given)} of {len(given)} directed"
+
+
+def models(lab: Snapshot) -> str:
+    """The language models of the fleet, most frequent first; empty where there is none."""
+    names = Counter(lab.settings.model_of(r) for r in lab.settings.researchers if r.is_language_model)
+    return ", ".join(name for name, _ in names.most_common())
+
+
+# Between two labs
+
+
+def difference(a: Estimate, b: Estimate) -> Estimate:
+    """a less b, measured apart: their intervals' arms are added in quadrature."""
+    mean = a.mean - b.mean
+    down = sqrt((a.mean - a.low) ** 2 + (b.high - b.mean) ** 2)
+    up = sqrt((a.high - a.mean) ** 2 + (b.mean - b.low) ** 2)
+    return Estimate(mean, mean - down, mean + up, min(a.seeds, b.seeds), min(a.items, b.items))
+
+
+def differences(labs: Sequence[Snapshot]) -> list[Json]:
+    """Every pair, on the feedback task and on record: the difference with its interval, or why there is none."""
+    named = list(zip(LETTERS, labs, strict=False))
+    return [
+        {"first": x, "second": y, "what": what, **_difference(a, b, what)}
+        for (x, a), (y, b) in combinations(named, 2)
+        for what in ("best on the feedback task", "winner on record")
+    ]
+
+
+def _difference(a: Snapshot, b: Snapshot, what: str) -> Json:
+    why = apart(a, b)
+    pgrs = [_of(lab, what) for lab in (a, b)]
+    missing = next((p for p in pgrs if isinstance(p, str)), "")
+    if why or missing:
+        return {"difference": None, "words": "", "why_not": why or missing}
+    found = difference(*(p for p in pgrs if isinstance(p, Estimate)))
+    side = "higher" if found.low > 0 else "lower" if found.high < 0 else "not clearly apart"
+    return {"difference": found.as_dict(), "words": f"{side}: {signed(found)}", "why_not": ""}
+
+
+def apart(a: Snapshot, b: Snapshot) -> str:
+    """Why two labs' PGRs cannot be compared; empty where they can."""
+    if a.problem.name != b.problem.name:
+        return f"different problems: {a.problem.name} and {b.problem.name} have other floors and ceilings"
+    if a.problem.data_hash != b.problem.data_hash:
+        return "different items: one label set is not the other, so that PGR means another gap"
+    if not (a.ranked and b.ranked):
+        return "a lab without isolation has no score that ranks"
+    return ""
+
+
+def _of(lab: Snapshot, what: str) -> Estimate | str:
+    """The PGR in question, or why there is none yet."""
+    if what == "winner on record":
+        if sealed(lab):
+            return f"the record of {lab.name} is sealed until its run ends"
+        if lab.winner is None:
+            return f"{lab.name} has no winner"
+        return of_record(lab) or f"the record of {lab.name} is being measured"
+    best = top(lab)
+    if best is None:
+        return f"{lab.name} has nothing verified yet"
+    return best.pgr if best.drawn else f"the interval of {lab.name} is being drawn"
+
+
+def cautions(labs: Sequence[Snapshot]) -> list[str]:
+    """What a reader of the differences must know."""
+    if len(labs) < 2:
+        return []
+    found = [
+        "Each lab drew its own seeds, so differences are unpaired: the errors of both are added as if independent. "
+        "They judge the same items, which makes these intervals rather too wide than too narrow.",
+        "The best of many scores on the feedback task is too high as a measurement, and more so where more was "
+        "submitted. Compare winners on record where both are open.",
+    ]
+    unequal = [words for words, values in _budgets(labs).items() if len(set(values)) > 1]
+    if unequal:
+        found.insert(0, f"Not on equal terms: these labs differ in {', '.join(unequal)}.")
+    if any(lab.state != "done" for lab in labs):
+        found.append("A lab that has not ended will still change.")
+    if len({lab.problem.data_hash for lab in labs}) < len(labs):
+        found.append("Labs on one label set of one machine count each other's answers; the later one knew no more.")
     return found
 
 
-def minus(a: Estimate, b: Estimate) -> Estimate:
-    """a - b with errors taken as independent: other seeds, so not paired; the same items, so a little too wide."""
-    mean = a.mean - b.mean
-    return Estimate(
-        mean, mean - hypot(a.mean - a.low, b.high - b.mean), mean + hypot(a.high - a.mean, b.mean - b.low),
-        min(a.seeds, b.seeds), min(a.items, b.items),
-    )  # fmt: skip
+def _budgets(labs: Sequence[Snapshot]) -> dict[str, list[Any]]:
+    return {
+        "research time": [lab.settings.budget.minutes for lab in labs],
+        "answers": [lab.settings.budget.answers for lab in labs],
+        "fleet": [plan.crew(lab.settings) for lab in labs],
+        "directions": [directions(lab) for lab in labs],
+        "models": [models(lab) for lab in labs],
+        "dollars allowed": [lab.settings.budget.dollars for lab in labs],
+        "seeds a score": [lab.settings.scoring.seeds for lab in labs],
+        "isolation": [lab.settings.isolation.kind for lab in labs],
+    }
 
 
 # Charts
 
 
-def curves(labs: Sequence[Snapshot]) -> list[Json]:
-    """Best so far over minutes: the points at which each lab's best rose, and its end."""
-    found: list[Json] = []
+def _lines(labs: Sequence[Snapshot]) -> list[compared.Line]:
+    return [
+        compared.Line(letter, steps(lab), lab.research_seconds / 60)
+        for letter, lab in zip(LETTERS, labs, strict=False)
+    ]
+
+
+def steps(lab: Snapshot) -> tuple[tuple[float, float], ...]:
+    """(minutes, best so far) at every improvement."""
+    found: list[tuple[float, float]] = []
+    for e in lab.entries:
+        if not found or e.best > found[-1][1]:
+            found.append((e.minutes, e.best))
+    return tuple(found)
+
+
+def _over_time(labs: Sequence[Snapshot], width: int) -> Any:
+    return compared.over_time(_lines(labs), labs[0].baselines if labs else {}, width)
+
+
+def _time_rows(labs: Sequence[Snapshot]) -> list[Json]:
+    return [
+        {"lab": lab.name, "minutes": round(minutes, 3), "best_pgr": best} for lab in labs for minutes, best in steps(lab)
+    ]
+
+
+def _reached(labs: Sequence[Snapshot], width: int) -> Any:
+    marks = []
+    for letter, lab in zip(LETTERS, labs, strict=False):
+        best = top(lab)
+        baseline = lab.baselines[lab.best_baseline].mean if lab.best_baseline else None
+        marks.append(compared.Mark(letter, None if best is None else best.pgr, of_record(lab), baseline))
+    return compared.reached(marks, width)
+
+
+def _reached_rows(labs: Sequence[Snapshot]) -> list[Json]:
+    rows = []
     for lab in labs:
-        last = float("-inf")
-        for e in lab.entries:
-            if e.best > last:
-                found.append({"lab": lab.name, "minutes": round(e.minutes, 3), "best": e.best})
-                last = e.best
-        if lab.entries:
-            end = max(lab.research_seconds / 60, lab.entries[-1].minutes)
-            found.append({"lab": lab.name, "minutes": round(end, 3), "best": lab.entries[-1].best})
-    return found
-
-
-def draw_curves(labs: Sequence[Snapshot], width: int) -> Any:
-    rows = curves(labs)
-    if not rows:
-        return None
-    names = [lab.name for lab in labs if lab.entries]
-    colours = (figures.BEST, figures.ALERT, *figures.BASELINES)
-    scale = alt.Scale(domain=names, range=[colours[i % len(colours)] for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[list(figures.DASHES[i % 4]) for i in range(len(names))])
-    data = [{**r, "tip": f"{r['lab']}: {r['best']:.2f} after {r['minutes']:.1f} minutes"} for r in rows]
-    base = alt.Chart(figures.rows_of(data)).encode(
-        x=alt.X("minutes:Q", title="minutes of research"), y=alt.Y("best:Q", title="best verified PGR so far"),
-        color=alt.Color("lab:N", scale=scale, legend=alt.Legend(orient="top", title=None)),
-    )  # fmt: skip
-    lines = base.mark_line(interpolate="step-after", strokeWidth=2.2).encode(
-        strokeDash=alt.StrokeDash("lab:N", scale=dashes, legend=None)
-    )
-    points = base.mark_point(filled=True, size=30)
-    return figures.transparent(alt.layer(lines, points).properties(width=width - 70, height=260))
-
-
-def intervals(labs: Sequence[Snapshot]) -> list[Json]:
-    found: list[Json] = []
-    for lab in labs:
-        if lab.best is not None:
-            found.append({"lab": lab.name, "on": "feedback", **lab.best.pgr.as_dict()})
-        if (record := of_record(lab)) is not None:
-            found.append({"lab": lab.name, "on": "record", **record})
-    return found
-
-
-def draw_intervals(labs: Sequence[Snapshot], width: int) -> Any:
-    rows = intervals(labs)
-    if not rows:
-        return None
-    kinds = alt.Scale(domain=["feedback", "record"], range=[figures.BEST, figures.ALERT])
-    shapes = alt.Scale(domain=["feedback", "record"], range=["circle", "diamond"])
-    legend = alt.Legend(orient="top", title="best PGR on the task of")
-    data = [{**r, "tip": f"{r['lab']}, {r['on']}: {r['mean']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"} for r in rows]
-    base = alt.Chart(figures.rows_of(data)).encode(
-        y=alt.Y("lab:N", title=None, sort=[lab.name for lab in labs]), yOffset="on:N",
-        color=alt.Color("on:N", scale=kinds, legend=legend),
-    )  # fmt: skip
-    bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="PGR"), x2="high:Q")
-    dots = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x="mean:Q", shape=alt.Shape("on:N", scale=shapes, legend=legend)
-    )
-    return figures.transparent(alt.layer(bars, dots).properties(width=width - 180, height=46 * len(labs)))
+        best, record = top(lab), of_record(lab)
+        if best is not None:
+            rows.append({"lab": lab.name, "what": "best on the feedback task", **estimate(best.pgr, best.drawn)})
+        if record is not None:
+            rows.append({"lab": lab.name, "what": "winner on record", **record.as_dict()})
+    return rows
 
 
 CHARTS = {
-    "curves": Chart("Best verified PGR over time", draw_curves, curves),
-    "intervals": Chart("Best PGR of each lab", draw_intervals, intervals),
+    "compare": Chart("Best PGR so far of each lab", _over_time, _time_rows),
+    "compare-pgr": Chart("What each lab reached", _reached, _reached_rows),
 }

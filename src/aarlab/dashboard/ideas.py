@@ -7,16 +7,16 @@ draw at most `DRAWN` ideas.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from aarlab.dashboard.charts import Chart
+from aarlab.dashboard.kept import Kept
 from aarlab.dashboard.lab import Entry, Json, Snapshot
 from aarlab.dashboard.run import estimate
 from aarlab.ideas.complexity import Complexity, complexity
@@ -38,32 +38,6 @@ LISTED = 50  # rows of a table
 
 SAYS = {"researcher": "declared", "llm": "a model", "rules": "rules"}
 """Who classed an idea, where there is little room."""
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class Kept(Generic[Key, Value]):
-    """The last so many values by key, for several threads."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Key) -> Value | None:
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key)
-
-    def put(self, key: Key, value: Value) -> Value:
-        with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            while len(self._values) > self.most:
-                self._values.popitem(last=False)
-        return value
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from aarlab.fleet import costs, usage
 from aarlab.fleet.lock import holder
 from aarlab.ideas.code import classify_code
 from aarlab.problems.base import Problem, TaskCard
-from aarlab.records import Account, Estimate, Evaluation, Judgement, ResearcherRow, Submission
+from aarlab.records import Account, Estimate, Evaluation, Finding, Judgement, ResearcherRow, Submission
 from aarlab.reports.data import LAB, RunData, collect
 from aarlab.reports.results import Results, measure
 from aarlab.settings import Settings
@@ -84,6 +84,7 @@ class Snapshot:
     budget: Json  # answers, bits, minutes, dollars, tokens, submissions: {"used", "limit" or None}
     ladder: Json  # start, step, best, next: accuracies
     judgements: dict[int, Judgement]  # the verdicts that hold
+    measured: dict[int, list[Finding]]  # what audits found, by submission
     families: dict[int, str]  # submission -> family, as declared or found
     finalists: tuple[int, ...]
     winner: int | None
@@ -117,6 +118,11 @@ class Snapshot:
     def by_number(self) -> dict[int, Entry]:
         return self._by_number
 
+    def findings(self, number: int) -> list[Finding]:
+        """What audits found; a submission that repeats another's method has that one's."""
+        s = self.submissions.get(number)
+        return self.measured.get((s.repeat_of or number) if s is not None else number, [])
+
     @property
     def best(self) -> Entry | None:
         """The highest ranked score so far."""
@@ -147,6 +153,7 @@ class WatchedLab:
         self._took = 0.0
         self._stale = False  # something was drawn that the snapshot does not hold
         self._report: tuple[str, tuple[RunData, Results]] | None = None
+        self._unreported = ""  # the ledger's head at which no report could be measured
         self._families: dict[int, str] = {}
 
     def snapshot(self) -> Snapshot:
@@ -194,12 +201,13 @@ class WatchedLab:
             self._stale = bool(drawn)
             if drawn:
                 return True
-        if found.phase == "done" and (self._report is None or self._report[0] != found.ledger["head"]):
+        head = found.ledger["head"]
+        if found.phase == "done" and head not in (self._unreported, self._report[0] if self._report else ""):
             try:
                 data = collect(self.folder)
-                self._report = (found.ledger["head"], (data, measure(data)))
-            except AarlabError:
-                self._report = None
+                self._report = (head, (data, measure(data)))
+            except (AarlabError, OSError):  # a damaged lab: pages go without numbers of record
+                self._unreported = head
                 return False
             self._stale = True
             return True
@@ -250,7 +258,7 @@ class WatchedLab:
             best_baseline=max(baselines, key=lambda n: baselines[n].mean, default=""), people=people,
             accounts=accounts, costs=self._costs(used, accounts, people, submissions, cpu, lab_cpu), usage=used,
             budget=self._budget(rows, used, accounts, len(submissions)), ladder=self._ladder(rows),
-            judgements=judgements, families=self._family_of(rows, submissions),
+            judgements=judgements, measured=rows.findings(), families=self._family_of(rows, submissions),
             finalists=tuple(rows.meta("finalists", [])), winner=rows.meta("winner"), posts=rows.count_all_posts(),
             last_post=rows.last_post(), last_event=rows.last_event(),
             ledger={"lines": last.number if last else 0, "head": last.hash if last else ""}, drawing=drawing,

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from aarlab.dashboard.words import markdown
 from aarlab.reports import sentences
-from aarlab.reports.text import plain
+from aarlab.reports.text import html_code, plain
 
 HERE = Path(__file__).parent
 TEMPLATES = (HERE / "templates", HERE.parent / "reports" / "templates")
@@ -33,7 +33,7 @@ def environment() -> Environment:
         "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
         "zero": sentences.plus_zero, "iso": iso, "ago": ago, "clock": clock, "markdown": markdown, "share": share,
     }  # fmt: skip
-    made.globals |= {"static": static, "p": made.get_template("parts.j2").module}
+    made.globals |= {"static": static, "p": made.get_template("parts.j2").module, "highlighted": highlighted}
     return made
 
 
@@ -47,6 +47,11 @@ def parts(template: str, context: dict[str, Any]) -> dict[str, str]:
     found: Template = environment().get_template(template)
     inside = found.new_context(context)
     return {name: "".join(block(inside)).strip() for name, block in found.blocks.items() if name.startswith(PART)}
+
+
+def highlighted(source: str) -> Markup:
+    """A method file as escaped HTML, its tokens in classes."""
+    return Markup(html_code(source)[0])
 
 
 @cache

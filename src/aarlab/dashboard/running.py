@@ -83,7 +83,7 @@ def only_dashboard(root: Path) -> Iterator[IO[str]]:
         if not _lock(file, 1.0):  # a moment's patience with those who only ask whether one runs
             found = running(root)
             where = f"at {found.address} (process {found.pid})" if found else "and is ending; try again"
-            raise LabBusy(f"a dashboard runs on {root} already, {where}; `aarlab serve --link` makes a link to it")
+            raise LabBusy(f"a dashboard runs on {root} already, {where}; `{command(root)} --link` makes a link to it")
         os.fchmod(file.fileno(), 0o600)
         try:
             yield file
@@ -162,7 +162,7 @@ def ask(where: Place, role: str) -> str:
     """A fresh link from the dashboard that runs on this folder. Raises InputError where none does."""
     found = running(where.root)
     if found is None:
-        raise InputError(f"no dashboard runs on {where.root}; start one with `aarlab serve`")
+        raise InputError(f"no dashboard runs on {where.root}; start one with `{command(where.root)}`")
     connection = http.client.HTTPConnection("127.0.0.1", found.port, timeout=10)
     headers = {"Authorization": f"Bearer {found.secret}", "Content-Type": "application/x-www-form-urlencoded",
                "Accept": "application/json"}  # fmt: skip
@@ -183,13 +183,18 @@ def ask(where: Place, role: str) -> str:
 
 def sentences(found: dict[str, Any]) -> str:
     """What a terminal says of a dashboard that has come up. found: as `command.serve` tells it."""
-    again = f"aarlab serve --labs {shlex.quote(found['root'])}"
+    again = command(Path(found["root"]))
     return (
-        f"dashboard of {found['root']}: {found['url']}\n"
-        f"to look only:  {found['viewer_url']}\n"
+        f"dashboard:    {found['url']}\n"
+        f"to look only: {found['viewer_url']}\n"
         f"Each link works once, within ten minutes; `{again} --link` or `--viewer-link` makes another.\n"
         "Ctrl-C ends the dashboard; runs go on."
     )
+
+
+def command(root: Path) -> str:
+    """What to type for a folder of labs."""
+    return "aarlab serve" if root == LABS.resolve() else f"aarlab serve --labs {shlex.quote(str(root))}"
 
 
 def show(url: str) -> bool:
@@ -211,13 +216,13 @@ def open_beside(lab: Path) -> None:
     The new one is a process of its own: it ends with Ctrl-C at this terminal, or once no lab runs and nobody has
     looked for ten minutes. A run never fails for the sake of its dashboard: what goes wrong is said.
     """
-    where = place(lab)
     try:
+        where = place(lab)
         url = _start(where) if running(where.root) is None else ask(where, "operator")
-    except AarlabError as error:
+    except (AarlabError, OSError) as error:
         print(f"no dashboard: {error}", file=sys.stderr)
         return
-    print(f"dashboard: {url} (works once; `aarlab serve {lab} --link` makes another)", file=sys.stderr)
+    print(f"dashboard: {url} (works once; `{command(where.root)} --link` makes another)", file=sys.stderr)
     show(url)
 
 
@@ -234,4 +239,4 @@ def _start(where: Place) -> str:
         return str(json.loads(told)["url"])
     if running(where.root) is not None:  # another run's, started in the same moment
         return ask(where, "operator")
-    raise Infrastructure(f"it did not start, and {log} says why; `aarlab serve {where.root / where.lab}` starts one")
+    raise Infrastructure(f"it did not start, and {log} says why; `{command(where.root)}` starts one")

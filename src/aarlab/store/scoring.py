@@ -38,6 +38,11 @@ class ScoringRows(Base):
             is not None
         )
 
+    def evaluations_of(self, submission: int) -> list[Evaluation]:
+        """All runs of one submission, in the order in which they were asked for."""
+        query = select(t.evaluations).where(t.evaluations.c.submission == submission).order_by(t.evaluations.c.id)
+        return [_evaluation(r) for r in self.c.execute(query)]
+
     def evaluation_of(self, submission: int, purpose: Purpose) -> Evaluation | None:
         """The newest evaluation of a submission for a purpose."""
         e = t.evaluations.c

@@ -39,6 +39,9 @@ async function sentence(answer) {
   }
 }
 
+/** Whether an address leads to one of our own pages. */
+const ownPath = (to) => typeof to === "string" && /^\/(?![/\\])/.test(to);
+
 const UNREACHED = "The dashboard does not answer; is `aarlab serve` still running?";
 
 // Times
@@ -189,7 +192,6 @@ function renewChildren(old, fresh) {
       if (same.id) renew(same, node);
     } else if (at && at.nodeName === node.nodeName && !at.id && !node.id && !coming.has(identity(at))) {
       const next = at.nextSibling;
-      known.get(identity(at))?.shift();
       done.add(at);
       renew(at, node);
       at = next;
@@ -231,7 +233,7 @@ function showPart(id, html) {
   const active = document.activeElement;
   if (whole) renew(old, template.content.firstElementChild);
   else renewChildren(old, template.content);
-  if (active !== document.activeElement && active.isConnected) active.focus({ preventScroll: true });
+  if (active !== document.activeElement && active?.isConnected) active.focus({ preventScroll: true });
   adoptCharts();
 }
 
@@ -272,6 +274,7 @@ class Chart {
     this.box = box;
     this.version = box.dataset.version;
     this.near = this.stale = this.busy = false;
+    this.spots = [];
     this.drawing = make("div", { role: "img", "aria-label": this.title });
     this.note = make("p", { class: "note", role: "status" }, "loading");
     box.removeAttribute("role");
@@ -428,7 +431,7 @@ function centre(mark) {
 /** Where a mark leads: a page of ours or nowhere. */
 function goal(mark) {
   const to = mark?.__data__.datum.href;
-  return typeof to === "string" && /^\/(?![/\\])/.test(to) ? to : null;
+  return ownPath(to) ? to : null;
 }
 
 function follow(mark) {
@@ -632,12 +635,15 @@ document.addEventListener("submit", async (event) => {
   setBusy(form, true, Boolean(answer));
   if (!answer) return;
   event.preventDefault();
-  const [text, good, next] = await send(form, button);
-  answer.textContent = text;
-  answer.classList.toggle("bad", !good);
+  const { text, error, go } = await send(form, button);
+  answer.replaceChildren(error ?? text);
+  answer.classList.toggle("bad", Boolean(error));
   setBusy(form, false);
-  if (good) form.reset();
-  if (next) location.assign(next);
+  if (error) return;
+  form.reset();
+  if (!ownPath(go)) return;
+  if (!document.body.dataset.live) location.assign(go); // this page does not renew itself
+  else if (new URL(go, location).pathname !== location.pathname) answer.append(" ", make("a", { href: go }, "see it"));
 });
 
 /** now: or once the browser has read the form for sending. */
@@ -654,22 +660,17 @@ addEventListener("pageshow", (event) => {
   if (event.persisted) for (const form of document.forms) if (busy.has(form)) setBusy(form, false);
 });
 
-/** [what to say, whether it went well, where to go then]. The server answers {"answer", "next"} or {"error"}. */
+/** The server answers {"text", "go"} or {"error"}. */
 async function send(form, button) {
   const to = button?.getAttribute("formaction") ?? form.getAttribute("action") ?? location.href;
-  const body = new URLSearchParams(new FormData(form));
-  if (button?.name) body.set(button.name, button.value);
-  let answer;
+  const body = new URLSearchParams(new FormData(form, button));
   try {
-    answer = await fetch(to, { method: "POST", body, headers: { Accept: "application/json" } });
+    const answer = await fetch(to, { method: "POST", body, headers: { Accept: "application/json" } });
+    if (!answer.ok) return { error: await sentence(answer) };
+    return { text: "done", ...(await answer.json().catch(() => ({}))) };
   } catch {
-    return [UNREACHED, false, null];
+    return { error: UNREACHED };
   }
-  if (!answer.ok) return [await sentence(answer), false, null];
-  if (answer.redirected) return ["done", true, answer.url];
-  const said = await answer.json().catch(() => ({}));
-  const next = typeof said.next === "string" && /^\/(?![/\\])/.test(said.next) ? said.next : null;
-  return [said.answer ?? "done", true, next];
 }
 
 // Copying, theme
