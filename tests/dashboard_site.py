@@ -76,3 +76,11 @@ def chromium() -> Iterator[object]:
             yield browser
         finally:
             browser.close()
+
+
+def until(page, script: str, seconds: float = 60) -> None:
+    """Wait until an expression is true in the page. Playwright's own way needs eval, which our policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(script):
+        assert time.monotonic() < end, f"{script} was not true within {seconds:g} s; {page.url}: {page.title()}"
+        page.wait_for_timeout(200)

@@ -6,11 +6,11 @@ import json
 from urllib.parse import urlsplit
 
 import pytest
-from dashboard_site import SCREENSHOTS, chromium, served
-from recorded_lab import make
 
 from aarlab.records import Post
 from aarlab.store import Store
+from dashboard_site import SCREENSHOTS, chromium, served, until
+from recorded_lab import make
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -114,9 +114,7 @@ def test_each_page_is_whole_accessible_and_stays_at_home(browser, state, address
         answer = w.page.goto(addresses[name])
         assert answer.status == 200
         w.page.evaluate("document.querySelectorAll('.chart').forEach(c => c.scrollIntoView())")
-        w.page.wait_for_function(
-            "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg') || c.querySelector('.note'))"
-        )
+        until(w.page, "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg, .note'))")
         w.page.evaluate("window.scrollTo(0, 0)")
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         w.page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}.png", full_page=True)
@@ -136,11 +134,12 @@ def test_hostile_forum_text_stays_inert(browser, state, site, root):
     with Watch(browser, state) as w:
         for post in posts:
             w.page.goto(f"{site.address}/labs/{LAB}/forum/{post.id}")
-            assert w.page.evaluate("document.querySelectorAll('main script, main img, main iframe, main style').length") == 0
+            markup = "document.querySelectorAll('main script, main img, main iframe, main style').length"
+            assert w.page.evaluate(markup) == 0
             hrefs = w.page.evaluate("[...document.querySelectorAll('main .quoted a')].map(a => a.getAttribute('href'))")
             assert all(h.startswith(("http://", "https://")) for h in hrefs)
-            handlers = "[...document.querySelectorAll('main *')].some(e => e.getAttributeNames().some(n => n.startsWith('on')))"
-            assert not w.page.evaluate(handlers)
+            names = "[...document.querySelectorAll('main *')].flatMap(e => e.getAttributeNames())"
+            assert not [n for n in w.page.evaluate(names) if n.startswith("on")]
             assert "‮" not in w.page.inner_text("main")
         assert w.complaints == []
         assert w.elsewhere == []
@@ -164,8 +163,8 @@ def test_each_page_has_a_twin_in_json_and_is_light(site, addresses, name):
     import httpx
 
     with httpx.Client(follow_redirects=True, headers={"Accept-Encoding": "identity"}) as client:
-        client.get(site.link("viewer"), headers={"Accept": "text/html", "Sec-Fetch-Site": "none",
-                                                 "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"})  # fmt: skip
+        typed = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        client.get(site.link("viewer"), headers={"Accept": "text/html", **typed})
         twin = client.get(addresses[name], headers={"Accept": "application/json"})
         assert twin.status_code == 200, twin.text
         assert isinstance(json.loads(twin.text), dict)

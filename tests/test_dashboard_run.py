@@ -13,7 +13,7 @@ import pytest
 from aarlab.fleet.lock import holder
 from aarlab.store import Store
 from aarlab.vault.verify import verify
-from dashboard_site import chromium
+from dashboard_site import chromium, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -37,10 +37,6 @@ def ask(page, label, accept=False):
         page.locator("dialog[open] button").filter(has_text=re.compile("yes|do it|go on|" + label, re.I)).first.click()
 
 
-def wait_for(page, script, seconds=120):
-    page.wait_for_function(script, timeout=1000 * seconds)
-
-
 def test_a_run_from_the_browser_alone(tmp_path):
     root = tmp_path / "labs"
     with dashboard(root) as link, chromium() as browser:
@@ -55,38 +51,38 @@ def test_a_run_from_the_browser_alone(tmp_path):
         ask(page, "Start")
         page.wait_for_url("**/labs/mine", timeout=60_000)
         page.locator("#part_state").wait_for(timeout=120_000)
-        wait_for(page, "document.querySelector('#part_state').classList.contains('running')")
+        until(page, "document.querySelector('#part_state')?.classList.contains('running')")
 
         # watched: the first verified score comes in by itself
         page.evaluate("window.still = 'the same page'")
-        wait_for(page, "document.querySelector('#part_head').innerText.includes('recovers')", 180)
-        wait_for(page, "document.querySelector('.chart svg') !== null")
+        until(page, "document.querySelector('#part_head').innerText.includes('recovers')", 180)
+        until(page, "document.querySelector('.chart svg') !== null")
         assert page.evaluate("window.still") == "the same page"
 
         # messaged
         page.fill("#say", "Mind the <b>tiny</b> test batches")
         ask(page, "Send")
-        wait_for(page, "document.querySelector('#part_events').innerText.includes('Message to everyone')"
+        until(page, "document.querySelector('#part_events').innerText.includes('Message to everyone')"
                        " || location.pathname.endsWith('/forum')")  # fmt: skip
         page.goto(link.split("/login")[0] + "/labs/mine")
 
         # stopped, and it stays so
         ask(page, "Stop the run", accept=True)
-        wait_for(page, "document.querySelector('#part_state').classList.contains('stopped')")
+        until(page, "document.querySelector('#part_state')?.classList.contains('stopped')")
         assert holder(root / "mine") is None
 
         # resumed
         page.reload()
         ask(page, "Resume")
-        wait_for(page, "document.querySelector('#part_state')?.classList.contains('running')")
+        until(page, "document.querySelector('#part_state')?.classList.contains('running')")
         assert holder(root / "mine") is not None
 
         # ended, with numbers of record
         page.reload()
         ask(page, "End research now", accept=True)
-        wait_for(page, "document.querySelector('#part_state')?.innerText.includes('done')", 400)
+        until(page, "document.querySelector('#part_state')?.innerText.includes('done')", 400)
         page.reload()
-        wait_for(page, "document.querySelector('#part_head').innerText.includes('record task')", 60)
+        until(page, "document.querySelector('#part_head').innerText.includes('record task')", 60)
         end = time.monotonic() + 60
         while holder(root / "mine") is not None and time.monotonic() < end:
             time.sleep(0.5)

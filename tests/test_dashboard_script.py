@@ -35,7 +35,8 @@ BAR = """<p><span class="live" id="live" role="status" aria-live="polite"></span
 <button type="button" data-help aria-label="Keyboard shortcuts">?</button>
 <a href="/other" data-key="l">Leaderboard</a></p>"""
 
-CHART = '<figure class="figure"><div class="chart" data-src="/charts/time.json?about=x" data-title="PGR over time"></div></figure>'
+CHART = """<figure class="figure">
+<div class="chart" data-src="/charts/time.json?about=x" data-title="PGR over time"></div></figure>"""
 
 FORM = """<form method="post" action="/act"{}><input type="hidden" name="csrf" value="k"><input id="text" name="text">
 <button name="way" value="out">Stop</button> <span data-answer role="status"></span></form>"""
@@ -73,17 +74,20 @@ class Site:
     def __init__(self):
         self.html, self.parts, self.points = "", {}, 3
         self.refuses, self.asked, self.posted = 0, [], []
-        self.listening = socket.socket()
-        self.listening.bind(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
+        self.listening, self.port = None, 0
+        self.listen()
         self.address = f"http://127.0.0.1:{self.port}"
+
+    def listen(self):
+        self.listening = socket.socket()
+        self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listening.bind(("127.0.0.1", self.port))
+        self.port = self.listening.getsockname()[1]
 
     def start(self):
         if self.listening is None:
-            self.listening = socket.socket()
-            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listening.bind(("127.0.0.1", self.port))
-        self.pulse = live.Pulse(lambda page: dict(self.parts), 0.02)
+            self.listen()
+        self.beat()
         config = uvicorn.Config(self.app(), log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([self.listening],), daemon=True)
@@ -96,6 +100,9 @@ class Site:
         self.thread.join(10)
         self.listening.close()
         self.listening = None
+
+    def beat(self):
+        self.pulse = live.Pulse(lambda page: dict(self.parts), 0.02)
 
     def send(self, **parts):
         self.parts |= parts
@@ -174,6 +181,7 @@ def tab(browser, site):
 @pytest.fixture
 def show(site, tab):
     """Show a page made of some HTML, live or not; afterwards nothing may have complained, unless a test says so."""
+    tab.goto("about:blank")
     site.parts, site.points, site.refuses = {}, 3, 0
     site.asked.clear()
     site.posted.clear()
@@ -201,6 +209,11 @@ def complaining(tab, pattern):
 
 def status(tab, text):
     tab.wait_for_function("t => document.querySelector('#live').textContent.startsWith(t)", arg=text)
+
+
+def until(tab, holds):
+    """A function: an expression would be evaluated again and again, which the policy forbids."""
+    tab.wait_for_function(f"() => {holds}")
 
 
 def texts(tab, selector):
@@ -243,8 +256,7 @@ def test_a_chart_is_asked_for_in_its_width_and_again_when_that_changes(show, sit
     assert site.asked == [("time", 1020)]
     for width, expected in ((800, 760), (390, 340)):
         tab.set_viewport_size({"width": width, "height": 700})
-        drawn = "w => Math.abs(document.querySelector('.chart svg').getAttribute('width') - w) < 4"
-        tab.wait_for_function(drawn, arg=expected)
+        until(tab, f"Math.abs({expected - 25} - document.querySelector('.chart svg').getAttribute('width')) < 26")
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert [w for _, w in site.asked] == [1020, 760, 340]
 
@@ -285,7 +297,7 @@ def test_a_chart_says_why_it_shows_nothing(show, site):
     """Loading, no data yet, and the server's sentence are words."""
     site.points = 0
     tab = show(CHART + CHART.replace("time", "broken"))
-    tab.wait_for_function("document.querySelectorAll('.note')[1].textContent.includes('locked')")
+    until(tab, "document.querySelectorAll('.note')[1].textContent.includes('locked')")
     assert texts(tab, ".note") == ["no data yet", "This chart cannot be shown: the lab's database is locked; try again"]
     with complaining(tab, "503"):
         pass
@@ -299,7 +311,7 @@ def test_a_chart_is_drawn_again_when_it_has_changed(show, site):
     assert len(site.asked) == 1
     site.points = 5
     site.send(**{"chart:time": "2"})
-    tab.wait_for_function("document.querySelectorAll('.chart svg .mark-symbol path').length == 5")
+    until(tab, "document.querySelectorAll('.chart svg .mark-symbol path').length == 5")
     assert len(site.asked) == 2
 
 
@@ -319,13 +331,13 @@ def test_parts_are_renewed_and_what_the_reader_did_stays(show, site):
     tab.focus("a[href='/b']")
     tab.evaluate("window.row = document.activeElement")
     site.send(part=part("two", "edcba"))
-    tab.wait_for_function("document.querySelector('h2').textContent == 'two'")
+    until(tab, "document.querySelector('h2').textContent == 'two'")
     assert texts(tab, "li") == list("edcba")
     assert texts(tab, "[data-fresh]") == ["e", "d"]
     assert tab.evaluate("document.querySelector('details').open")
     assert tab.evaluate("document.activeElement === window.row && window.row.isConnected")
     site.send(part=part("three", "ab"))
-    tab.wait_for_function("document.querySelector('h2').textContent == 'three'")
+    until(tab, "document.querySelector('h2').textContent == 'three'")
     assert texts(tab, "li") == ["a", "b"]
     assert tab.evaluate("document.querySelector('details').open")
 
@@ -340,7 +352,7 @@ def test_scrolling_holds(show, site):
     tab.evaluate(style)
     tab.evaluate("document.querySelector('#part').parentElement.scrollTop = 500")
     site.send(part=part(2))
-    tab.wait_for_function("document.querySelector('#part').textContent.startsWith('0 2')")
+    until(tab, "document.querySelector('#part').textContent.startsWith('0 2')")
     assert tab.evaluate("document.querySelector('#part').parentElement.scrollTop") == 500
 
 
@@ -354,7 +366,7 @@ def test_a_part_waits_while_somebody_types_in_it(show, site):
         status(tab, word)
     assert tab.input_value("#field") == "half a sen"
     tab.evaluate("document.activeElement.blur()")
-    tab.wait_for_function("document.querySelector('#part p').textContent == 'three'")
+    until(tab, "document.querySelector('#part p').textContent == 'three'")
     assert tab.locator("#field").count() == 0
 
 
@@ -362,7 +374,7 @@ def test_hostile_text_in_a_part_stays_text(show, site):
     """Escaped by a template it is words; markup that slipped through would still run nothing."""
     tab = show('<p id="part">one</p><p id="slipped">one</p>', live=True)
     site.send(part=f'<p id="part">{escape(HOSTILE)}</p>', slipped=f'<p id="slipped">{HOSTILE}</p>')
-    tab.wait_for_function("document.querySelector('#part').textContent != 'one'")
+    until(tab, "document.querySelector('#part').textContent != 'one'")
     assert texts(tab, "#part") == [HOSTILE]
     tab.wait_for_selector("#slipped img")
     tab.wait_for_timeout(100)
@@ -378,9 +390,9 @@ def test_a_form_in_a_part_keeps_its_answer(show, site):
 
     tab = show(part("one"), live=True)
     tab.click("#part button")
-    tab.wait_for_function("document.querySelector('[data-answer]').textContent.startsWith('done')")
+    until(tab, "document.querySelector('[data-answer]').textContent.startsWith('done')")
     site.send(part=part("two"))
-    tab.wait_for_function("document.querySelector('#part p').textContent == 'two'")
+    until(tab, "document.querySelector('#part p').textContent == 'two'")
     assert texts(tab, "[data-answer]")[0].startswith("done")
 
 
@@ -396,8 +408,8 @@ def test_a_lost_connection_is_said_and_mended(show, site):
     site.parts, site.points = {"part": '<p id="part">two</p>'}, 4
     site.start()
     status(tab, "live")
-    tab.wait_for_function("document.querySelector('#part').textContent == 'two'")
-    tab.wait_for_function("document.querySelectorAll('.chart svg .mark-symbol path').length == 4")
+    until(tab, "document.querySelector('#part').textContent == 'two'")
+    until(tab, "document.querySelectorAll('.chart svg .mark-symbol path').length == 4")
     with complaining(tab, "ERR_|net::"):
         pass
 
@@ -407,6 +419,7 @@ def test_who_is_logged_out_is_told_how_to_get_back(show, site):
     tab = show('<p id="part">one</p>', live=True)
     site.refuses = 401
     site.pulse.close()
+    site.beat()
     status(tab, "Logged out; get a new link: open the link")
     with complaining(tab, "401|ERR_|net::"):
         pass
@@ -419,8 +432,9 @@ def test_a_server_that_fails_is_tried_again(show, site):
     site.refuses = 503
     site.pulse.close()
     status(tab, "connection lost")
-    site.refuses, site.pulse = 0, live.Pulse(lambda page: {"part": '<p id="part">two</p>'}, 0.02)
-    tab.wait_for_function("document.querySelector('#part').textContent == 'two'")
+    site.parts, site.refuses = {"part": '<p id="part">two</p>'}, 0
+    site.beat()
+    until(tab, "document.querySelector('#part').textContent == 'two'")
     status(tab, "live")
     with complaining(tab, "503|ERR_|net::"):
         pass
@@ -436,7 +450,9 @@ def test_times_are_relative_and_exact_on_hover(show):
 
     stamps = [moment(s) for s in (1, 42, 190, 7300, 200_000, -7300)]
     tab = show("".join(f'<time datetime="{s}" data-relative>then</time>' for s in stamps))
-    assert texts(tab, "time") == ["just now", "42 s ago", "3 min ago", "2 h ago", "2 d ago", "in 2 h"]
+    first, second, *others = texts(tab, "time")
+    assert (first, others) == ("just now", ["3 min ago", "2 h ago", "2 d ago", "in 2 h"])
+    assert re.fullmatch("4[2-9] s ago", second)
     assert tab.get_attribute("time", "title") == stamps[0].replace("T", " ").replace("Z", " UTC")
 
 
@@ -453,7 +469,7 @@ def test_columns_sort_by_button_and_hold_through_updates(show, site):
     assert texts(tab, first) == ["cyd", "ada", "bob", "dee"]
     assert tab.locator("th[aria-sort]").count() == 1
     site.send(part=f'<section id="part">{table([("eve", "0.9", "2"), *ROWS])}</section>')
-    tab.wait_for_function("document.querySelectorAll('#people tbody tr').length == 5")
+    until(tab, "document.querySelectorAll('#people tbody tr').length == 5")
     assert texts(tab, first) == ["cyd", "eve", "ada", "bob", "dee"]
     assert tab.evaluate("document.activeElement.textContent") == "tries"
 
@@ -466,7 +482,7 @@ def test_a_filter_hides_rows_and_says_how_many_are_left(show, site):
     assert texts(tab, "#people tbody tr:not([hidden]) td:first-child") == ["dee"]
     assert texts(tab, "output") == ["1 of 4 shown"]
     site.send(part=f'<section id="part">{table([("dan", "0.9", "20"), *ROWS]).removeprefix(box)}</section>')
-    tab.wait_for_function("document.querySelector('output').textContent == '2 of 5 shown'")
+    until(tab, "document.querySelector('output').textContent == '2 of 5 shown'")
     tab.fill("#box", "")
     assert texts(tab, "output") == [""]
     assert tab.locator("#people tbody tr:visible").count() == 5
@@ -486,7 +502,7 @@ def test_a_form_is_answered_in_place(show, site):
     assert tab.input_value("#text") == "bad"
     tab.fill("#text", "good")
     tab.click("form button")
-    tab.wait_for_function("document.querySelector('[data-answer]').textContent.startsWith('done')")
+    until(tab, "document.querySelector('[data-answer]').textContent.startsWith('done')")
     assert tab.input_value("#text") == ""
     assert tab.get_attribute("[data-answer] a", "href") == "/other"
     with complaining(tab, "400"):
@@ -511,7 +527,7 @@ def test_a_dangerous_form_asks_first(show, site):
     assert site.posted == []
     tab.click("form button")
     tab.locator("dialog button", has_text="Stop").click()
-    tab.wait_for_function("document.querySelector('[data-answer]').textContent.startsWith('done')")
+    until(tab, "document.querySelector('[data-answer]').textContent.startsWith('done')")
     assert len(site.posted) == 1
 
 
@@ -553,6 +569,7 @@ def test_keys_lead_to_pages_and_to_the_filter(show):
     assert "Leaderboard" in dialog.inner_text()
     dialog.get_by_role("checkbox").uncheck()
     tab.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
     tab.keyboard.type("?gl")
     assert tab.locator("dialog").count() == 0
     tab.click("[data-help]")
@@ -567,6 +584,6 @@ def test_copy_buttons_copy_text(show):
     """What the attribute holds, character for character, and the button says so for a moment."""
     tab = show(f'<button type="button" data-copy="{escape(HOSTILE)}">copy</button>')
     tab.click("[data-copy]")
-    tab.wait_for_function("document.querySelector('[data-copy]').textContent == 'copied'")
+    until(tab, "document.querySelector('[data-copy]').textContent == 'copied'")
     assert tab.evaluate("navigator.clipboard.readText()") == HOSTILE
-    tab.wait_for_function("document.querySelector('[data-copy]').textContent == 'copy'")
+    until(tab, "document.querySelector('[data-copy]').textContent == 'copy'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -20,11 +21,13 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aarlab.dashboard.app import create_app
+from aarlab.dashboard.charts import WIDTHS, compiled
 from aarlab.dashboard.labs import Labs
 from aarlab.dashboard.running import Place, Running, announce, link, only_dashboard, show
 from aarlab.dashboard.security import Doors
-from aarlab.errors import InputError
+from aarlab.errors import AarlabError, InputError
 from aarlab.fleet.lock import holder
+from aarlab.reports import figures
 from aarlab.server.__main__ import Listening, tcp_socket
 
 PORT, TRIED_PORTS = 8642, 100
@@ -66,12 +69,12 @@ def serve(
             if open_browser:
                 show(links["url"])
 
-        _listen_until_end(create_app(labs, doors), labs, sock, ready, until_idle)
+        _listen_until_end(create_app(labs, doors), labs, where.lab, sock, ready, until_idle)
     return 0
 
 
 def _listen_until_end(
-    app: ASGIApp, labs: Labs, sock: socket.socket, ready: Callable[[], None], until_idle: bool
+    app: ASGIApp, labs: Labs, lab: str, sock: socket.socket, ready: Callable[[], None], until_idle: bool
 ) -> None:
     looking = Looking(app)
     config = uvicorn.Config(
@@ -82,12 +85,22 @@ def _listen_until_end(
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, server.ask_to_end)
     labs.start()
+    threading.Thread(target=warm, args=(labs, lab), name="warm", daemon=True).start()
     try:
         server.run(sockets=[sock])
     finally:
         closing = threading.Thread(target=labs.close, daemon=True)
         closing.start()
-        closing.join(CLOSE_SECONDS)  # what is being read or drawn would be made again
+        closing.join(CLOSE_SECONDS)  # what is being read or drawn is made again by the next one
+        gc.freeze()  # the interpreter would look through everything once more before it ends, for a second
+
+
+def warm(labs: Labs, lab: str) -> None:
+    """Do now what the first page and the first chart would otherwise wait for."""
+    with contextlib.suppress(AarlabError):
+        if lab:
+            labs.get(lab).snapshot()
+    compiled(figures.pgr_over_time([], {}, 1.0, WIDTHS[0]))
 
 
 class Serving(Listening):

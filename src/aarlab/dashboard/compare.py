@@ -17,6 +17,7 @@ from aarlab.fleet import plan
 from aarlab.records import Estimate
 from aarlab.reports import compared
 from aarlab.reports.sentences import signed
+from aarlab.vault.feedback import HARD_TOP
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -173,7 +174,10 @@ def cautions(labs: Sequence[Snapshot]) -> list[str]:
     if any(lab.state != "done" for lab in labs):
         found.append("A lab that has not ended will still change.")
     if len({lab.problem.data_hash for lab in labs}) < len(labs):
-        found.append("Labs on one label set of one machine count each other's answers; the later one knew no more.")
+        found.append(
+            f"Labs on one label set of one machine count each other's answers; beyond {HARD_TOP} in all, new scores do "
+            "not rank."
+        )
     return found
 
 
@@ -195,8 +199,7 @@ def _budgets(labs: Sequence[Snapshot]) -> dict[str, list[Any]]:
 
 def _lines(labs: Sequence[Snapshot]) -> list[compared.Line]:
     return [
-        compared.Line(letter, steps(lab), lab.research_seconds / 60)
-        for letter, lab in zip(LETTERS, labs, strict=False)
+        compared.Line(letter, steps(lab), lab.research_seconds / 60) for letter, lab in zip(LETTERS, labs, strict=False)
     ]
 
 
@@ -215,7 +218,9 @@ def _over_time(labs: Sequence[Snapshot], width: int) -> Any:
 
 def _time_rows(labs: Sequence[Snapshot]) -> list[Json]:
     return [
-        {"lab": lab.name, "minutes": round(minutes, 3), "best_pgr": best} for lab in labs for minutes, best in steps(lab)
+        {"lab": lab.name, "minutes": round(minutes, 3), "best_pgr": best}
+        for lab in labs
+        for minutes, best in steps(lab)
     ]
 
 
@@ -224,7 +229,8 @@ def _reached(labs: Sequence[Snapshot], width: int) -> Any:
     for letter, lab in zip(LETTERS, labs, strict=False):
         best = top(lab)
         baseline = lab.baselines[lab.best_baseline].mean if lab.best_baseline else None
-        marks.append(compared.Mark(letter, None if best is None else best.pgr, of_record(lab), baseline))
+        label = f"{letter} {lab.name}"
+        marks.append(compared.Mark(label, None if best is None else best.pgr, of_record(lab), baseline))
     return compared.reached(marks, width)
 
 

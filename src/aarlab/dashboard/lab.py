@@ -164,6 +164,11 @@ class WatchedLab:
         assert self._snapshot is not None
         return self._snapshot
 
+    @property
+    def seen(self) -> Snapshot | None:
+        """The one read last, if any; reads nothing."""
+        return self._snapshot
+
     def look(self) -> bool:
         """Read the lab again if it changed; whether it had."""
         with self._lock:

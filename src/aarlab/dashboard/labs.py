@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aarlab.dashboard.lab import WatchedLab
+from aarlab.dashboard.lab import Snapshot, WatchedLab
 from aarlab.errors import AarlabError, UnknownName
 
 log = logging.getLogger("aarlab.dashboard")
@@ -57,6 +57,12 @@ class Labs:
             if found is None:
                 found = self._open[name] = WatchedLab(folder, lambda: self.changed(name))
             return found
+
+    def seen(self, name: str) -> Snapshot | None:
+        """What was last read of a lab that is open; None for others, which stay closed."""
+        with self._lock:
+            found = self._open.get(name)
+        return None if found is None else found.seen
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="labs", daemon=True)

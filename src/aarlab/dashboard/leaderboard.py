@@ -246,14 +246,6 @@ def ranking(lab: Snapshot) -> dict[int, int]:
     return {i.entry.submission.id: i.rank for i in _items(lab) if i.entry is not None and i.rank is not None}
 
 
-def outcome(lab: Snapshot, e: Entry) -> str:
-    return Item("", e.pgr, e, lab.judgements.get(e.submission.id)).verdict
-
-
-def track(lab: Snapshot, e: Entry) -> str:
-    return Item("", e.pgr, e, lab.judgements.get(e.submission.id)).track
-
-
 def row(lab: Snapshot, item: Item) -> Json:
     """One line as data. `pgr.low` and `.high` are None while the interval is not drawn."""
     e = item.entry
@@ -267,16 +259,16 @@ def row(lab: Snapshot, item: Item) -> Json:
         return {**found, "researcher": "the lab"}
     s = e.submission
     return {
-        **found, "submission": s.id, "lead": e.lead and e.lead.as_dict(), "claimed": s.claimed_pgr, "claim": claim(e),
-        "researcher": s.researcher, "declared": s.track, "ranked": item.rank is not None, "remark": s.remark,
+        **found, "submission": s.id, "lead": e.lead and e.lead.as_dict(), "claimed": s.claimed_pgr,
+        "claim": claim(s.claimed_pgr, e), "researcher": s.researcher, "declared": s.track,
+        "ranked": item.rank is not None, "remark": s.remark,
         "winner": not sealed(lab) and s.id == lab.winner, "finalist": s.id in lab.finalists,
         "verified": s.finished or s.created, "audit": audit(item.judgement),
     }  # fmt: skip
 
 
-def claim(e: Entry) -> str:
-    """Where the claimed PGR lies: `inside` the measured interval, `above` or `below` it; empty where none is known."""
-    claimed = e.submission.claimed_pgr
+def claim(claimed: float | None, e: Entry) -> str:
+    """Where a claimed PGR lies: `inside` the measured interval, `above` or `below` it; empty where none is known."""
     if claimed is None or not e.drawn:
         return ""
     return "above" if claimed > e.pgr.high else "below" if claimed < e.pgr.low else "inside"
@@ -334,12 +326,12 @@ def _counts(lab: Snapshot, found: Sequence[Item]) -> Json:
 
 
 def _places(lab: Snapshot, store: Store, shown: Sequence[Item]) -> dict[int, Json]:
-    """Where a transcript made them: {"text", "link"}; only for submissions of language models."""
+    """Where a transcript made them: {"text", "turn", "link"}; only for submissions of language models."""
     if not lab.last_event:
         return {}
     wanted = {i.entry.submission.id for i in shown if i.entry is not None}
     made = _makers(store, lab.last_event)
-    return {n: {"text": made[n].text(), "link": made[n].link()} for n in wanted if n in made}
+    return {n: {"text": made[n].text(), "turn": made[n].turn, "link": made[n].link()} for n in wanted if n in made}
 
 
 @lru_cache(maxsize=8)
@@ -361,9 +353,7 @@ def _order_note(lab: Snapshot) -> str:
     if not lab.ranked:
         return "Nothing is ranked: this lab runs methods without isolation. The order is that of the PGR."
     if not sealed(lab) and lab.finalists:
-        return (
-            "Finalists are in the order of their PGR of record, all others in that of the feedback task."
-        )
+        return "Finalists are in the order of their PGR of record, all others in that of the feedback task."
     return "The order is that of the PGR on the feedback task."
 
 
@@ -437,7 +427,7 @@ def _line(lab: Snapshot, item: Item) -> board.Line:
     if item.entry is None:
         return board.Line(item.name, item.pgr, "baseline", tip=f"baseline {tip}")
     s = item.entry.submission
-    label = f"{f'{item.rank}. ' if item.rank else ''}{plain(s.name, 40)} #{s.id}"
+    label = f"{f'{item.rank}. ' if item.rank else ''}#{s.id} {plain(s.name, 40)}"
     said = f", claimed {s.claimed_pgr:.2f}" if s.claimed_pgr is not None else ""
     kind: board.Kind = "not ranked" if item.rank is None else "ranked"
     return board.Line(

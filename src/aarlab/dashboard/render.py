@@ -19,6 +19,9 @@ HERE = Path(__file__).parent
 TEMPLATES = (HERE / "templates", HERE.parent / "reports" / "templates")
 """Pages and the report share macros; a name is looked for here first."""
 
+FRAME = "lab.html.j2"
+"""What all pages of a lab extend."""
+
 PART = "part_"
 """Blocks of a template whose name begins so are sent again by live updates."""
 
@@ -44,9 +47,12 @@ def page(template: str, context: dict[str, Any]) -> str:
 
 def parts(template: str, context: dict[str, Any]) -> dict[str, str]:
     """The page's live parts: element id -> HTML."""
-    found: Template = environment().get_template(template)
-    inside = found.new_context(context)
-    return {name: "".join(block(inside)).strip() for name, block in found.blocks.items() if name.startswith(PART)}
+    found: dict[str, str] = {}
+    for name in (FRAME, template):  # a template's blocks are its own alone
+        part: Template = environment().get_template(name)
+        inside = part.new_context(context)
+        found |= {n: "".join(b(inside)).strip() for n, b in part.blocks.items() if n.startswith(PART)}
+    return found
 
 
 def highlighted(source: str) -> Markup:

@@ -136,28 +136,29 @@ def headline(lab: Snapshot, counts: Mapping[str, int]) -> str:
 
 
 def advice(lab: Snapshot, counts: Mapping[str, int], attacks: Json) -> list[Json]:
-    """What to look at before believing. level: "act", "look" or "fine"."""
-    found: list[Json] = []
+    """What to look at before believing. level: "act", "look" or "fine"; time: of what the text is about, or None."""
+    found = [_about_ledger(lab)]
+    if not lab.ranked:
+        found.append(("act", "Isolation is `process`: methods and researchers could read the labels. Run again with "
+                      "`--isolation bwrap` before you believe a number.", None))  # fmt: skip
+    if alarms := counts.get("alarm", 0):
+        found.append(("act", f"{sentences.count(alarms, 'alarm')}: read below what was tried.", None))
+    if lab.phase == "done" and lab.winner is not None and lab.winner not in lab.judgements:
+        found.append(("look", f"The winner #{lab.winner} was not audited: `aarlab audit {lab.winner}`.", None))
+    if not attacks["found"]:
+        found.append(("look", f"No attacks on {lab.problem.name} are on file. {attacks['sentence']}", None))
+    return [{"level": level, "text": text, "time": time} for level, text, time in found]
+
+
+def _about_ledger(lab: Snapshot) -> tuple[str, str, float | None]:
     known = checked(lab.folder)
     if known is None:
-        found.append({"level": "look", "text": "The ledger has not been verified since this dashboard was started."})
-    elif not known["ok"]:
-        found.append({"level": "act", "text": known["text"]})
-    else:
-        behind = lab.ledger["lines"] - known["lines"]
-        text = known["text"] + (f" {sentences.count(behind, 'line')} came since." if behind > 0 else "")
-        found.append({"level": "fine", "text": text, "time": known["time"]})
-    if not lab.ranked:
-        found.append({"level": "act", "text": "Isolation is `process`: methods and researchers could read the labels. "
-                      "Run again with `--isolation bwrap` before you believe a number."})  # fmt: skip
-    if alarms := counts.get("alarm", 0):
-        found.append({"level": "act", "text": f"{sentences.count(alarms, 'alarm')}: read below what was tried."})
-    best = lab.winner if lab.winner is not None else None
-    if lab.phase == "done" and best is not None and best not in lab.judgements:
-        found.append({"level": "look", "text": f"The winner #{best} was not audited: `aarlab audit {best}`."})
-    if not attacks["found"]:
-        found.append({"level": "look", "text": f"No attacks on this machine are on file. {attacks['sentence']}"})
-    return found
+        return "look", "The ledger has not been verified since this dashboard was started.", None
+    if not known["ok"]:
+        return "act", known["text"], known["time"]
+    behind = lab.ledger["lines"] - known["lines"]
+    since = f" {sentences.count(behind, 'line')} came since." if behind > 0 else ""
+    return "fine", known["text"] + since, known["time"]
 
 
 # Answers and bits

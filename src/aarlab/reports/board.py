@@ -39,7 +39,7 @@ class Line:
 
 def board(lines: Sequence[Line], width: int = 760) -> Chart:
     """PGR with 95 % intervals, one line per method, in the order given. What lies outside the axis sits on its edge."""
-    labels = 150 if width <= NARROW else 270
+    labels = 130 if width < NARROW else 190 if width == NARROW else 270
     inner = width - labels - 24
     span = _span([e.pgr for e in lines])
     scale = alt.Scale(domain=list(span), nice=False)

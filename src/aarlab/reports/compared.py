@@ -95,9 +95,9 @@ def _steps(line: Line, number: int, end: float, x: alt.X, y: alt.Y, low: float) 
         for m, v in [*line.steps, (last, line.steps[-1][1])]
     ]
     base = alt.Chart(rows_of(rows)).encode(x=x, y=y)
-    look = {"color": COLOURS[number % len(COLOURS)], "strokeWidth": 2.3, "strokeDash": DASHES[number % len(DASHES)]}
-    drawn = base.mark_line(interpolate="step-after", **look)
-    return [drawn, base.mark_point(filled=True, size=30, opacity=0, color=COLOURS[number % len(COLOURS)])]
+    colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
+    drawn = base.mark_line(interpolate="step-after", color=colour, strokeWidth=2.3, strokeDash=dash)
+    return [drawn, base.mark_point(filled=True, size=30, opacity=0, color=colour)]  # points only to be pointed at
 
 
 def _names(lines: Sequence[Line], y: alt.Y, inner: int, height: int, span: tuple[float, float]) -> Chart:
@@ -120,11 +120,12 @@ def reached(marks: Sequence[Mark], width: int = 760) -> Any:
     inner = width - (150 if width > NARROW else 96)
     low = max(2 * FLOOR_SHOWN, min([-0.05, *(e.low - 0.03 for e in estimates)]))
     high = min(1.8, max([1.05, *(e.high + 0.03 for e in estimates)]))
-    kinds = {"feedback task": (BEST, "circle"), "record": (ALERT, "diamond"), "best baseline": (MUTED, "stroke")}
+    kinds = {"feedback task": (BEST, "circle"), "record": (ALERT, "diamond"), "best baseline": (MUTED, "square")}
     rows = [row for m in marks for row in _rows(m, low, high)]
     names = [m.label for m in marks]
-    y = alt.Y("who:N", title=None, sort=names, scale=alt.Scale(domain=names),
-              axis=alt.Axis(ticks=False, domain=False, labelColor=INK, labelLimit=140, labelPadding=8))  # fmt: skip
+    room = width - inner - 16
+    axis = alt.Axis(ticks=False, domain=False, labelColor=INK, labelLimit=room, labelPadding=8)
+    y = alt.Y("who:N", title=None, sort=names, scale=alt.Scale(domain=names), axis=axis)
     place = alt.YOffset("kind:N", sort=list(kinds), scale=alt.Scale(domain=list(kinds)))
     scale = alt.Scale(domain=[low, high], nice=False)
     x = alt.X("x:Q", title="PGR", scale=scale, axis=alt.Axis(tickCount=6, labelFlush=False, gridColor=GRID))
@@ -151,6 +152,7 @@ def _rows(mark: Mark, low: float, high: float) -> list[dict[str, Any]]:
             })  # fmt: skip
     if mark.baseline is not None:
         at = min(max(mark.baseline, low), high)
+        tip = f"{mark.label}, best baseline: {mark.baseline:.2f}"
         rows.append({"who": mark.label, "kind": "best baseline", "x": at, "low": at, "high": at,
-                     "t": f"{mark.baseline:.2f}", "tip": f"{mark.label}, best baseline: {mark.baseline:.2f}"})  # fmt: skip
+                     "t": f"{mark.baseline:.2f}", "tip": tip})  # fmt: skip
     return rows

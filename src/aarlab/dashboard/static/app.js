@@ -42,7 +42,7 @@ async function sentence(answer) {
 /** Whether an address leads to one of our own pages. */
 const ownPath = (to) => typeof to === "string" && /^\/(?![/\\])/.test(to);
 
-const UNREACHED = "The dashboard does not answer; is `aarlab serve` still running?";
+const UNREACHED = "the dashboard does not answer; is `aarlab serve` still running?";
 
 // Times
 
@@ -285,7 +285,7 @@ class Chart {
     watchSize.observe(box);
     this.drawing.addEventListener("pointermove", (event) => this.hover(event));
     this.drawing.addEventListener("pointerleave", () => hideTip());
-    this.drawing.addEventListener("click", (event) => follow(this.spotAt(event)));
+    this.drawing.addEventListener("click", (event) => this.follow(this.spotAt(event)));
     this.drawing.addEventListener("keydown", (event) => this.walk(event));
     this.drawing.addEventListener("focus", () => this.drawing.matches(":focus-visible") && this.step(0));
     this.drawing.addEventListener("blur", () => hideTip());
@@ -323,7 +323,7 @@ class Chart {
       try {
         await this.load();
       } catch (error) {
-        this.say(error instanceof TypeError ? UNREACHED : `This chart cannot be shown: ${error.message}`, this.view);
+        this.say(`This chart cannot be shown: ${error.message}`, Boolean(this.view));
       }
     }
     this.busy = false;
@@ -332,7 +332,8 @@ class Chart {
   async load() {
     const address = new URL(this.source, location);
     address.searchParams.set("width", this.width);
-    const answer = await fetch(address, { headers: { Accept: "application/json" } });
+    const unreached = () => { throw new Error(UNREACHED); };
+    const answer = await fetch(address, { headers: { Accept: "application/json" } }).catch(unreached);
     if (answer.status === 204) {
       this.text = null;
       return this.say("no data yet");
@@ -414,10 +415,14 @@ class Chart {
     showTip(this.at.__data__.datum.tip, ...centre(this.at));
   }
 
+  follow(spot) {
+    if (goal(spot)) location.assign(goal(spot));
+  }
+
   walk(event) {
     const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
     if (event.key in steps) this.step(steps[event.key]);
-    else if (event.key === "Enter") follow(this.at);
+    else if (event.key === "Enter") this.follow(this.at);
     else return;
     event.preventDefault();
   }
@@ -431,11 +436,7 @@ function centre(mark) {
 /** Where a mark leads: a page of ours or nowhere. */
 function goal(mark) {
   const to = mark?.__data__.datum.href;
-  return ownPath(to) ? to : null;
-}
-
-function follow(mark) {
-  if (goal(mark)) location.assign(goal(mark));
+  return ownPath(to) ? to : "";
 }
 
 const watchDistance = new IntersectionObserver((entries) => {
@@ -603,20 +604,25 @@ function renewCharts(name, version) {
 const busy = new WeakSet();
 const agreed = new WeakSet();
 
-/** A question with two buttons; true if the answer is yes. The safe one has the focus. */
-function ask(question, yes) {
+/** A dialog under a heading; resolves to the `value` of the button that closed it, or "". The first has the focus. */
+function openDialog(heading, content, ...buttons) {
+  const title = make("h2", { id: "dialog-title" }, heading);
+  const dialog = make("dialog", { "aria-labelledby": title.id }, title, ...content, make("p", { class: "controls" }));
+  dialog.lastChild.append(...buttons);
+  for (const button of buttons) button.onclick = () => dialog.close(button.value);
+  document.body.append(dialog);
+  dialog.showModal();
+  buttons[0].focus();
   return new Promise((resolve) => {
-    const no = make("button", { type: "button" }, "Cancel");
-    const go = make("button", { type: "button", class: "first" }, yes);
-    const words = make("p", { id: "question" }, question);
-    const dialog = make("dialog", { "aria-labelledby": "question" }, words, make("p", { class: "controls" }, no, go));
-    no.onclick = () => dialog.close();
-    go.onclick = () => dialog.close("yes");
-    dialog.onclose = () => { dialog.remove(); resolve(dialog.returnValue === "yes"); };
-    document.body.append(dialog);
-    dialog.showModal();
-    no.focus();
+    dialog.onclose = () => { dialog.remove(); resolve(dialog.returnValue); };
   });
+}
+
+/** True if the answer is yes. */
+async function ask(question, yes) {
+  const no = make("button", { type: "button", value: "" }, "Cancel");
+  const go = make("button", { type: "button", value: "yes", class: "first" }, yes);
+  return (await openDialog(question, [], no, go)) === "yes";
 }
 
 document.addEventListener("submit", async (event) => {
@@ -632,10 +638,11 @@ document.addEventListener("submit", async (event) => {
   agreed.delete(form);
   if (form.method !== "post") return;
   const answer = one("[data-answer]", form);
+  const fields = new FormData(form, button); // before buttons are disabled: those send nothing
   setBusy(form, true, Boolean(answer));
   if (!answer) return;
   event.preventDefault();
-  const { text, error, go } = await send(form, button);
+  const { text, error, go } = await send(form, button, fields);
   answer.replaceChildren(error ?? text);
   answer.classList.toggle("bad", Boolean(error));
   setBusy(form, false);
@@ -661,9 +668,9 @@ addEventListener("pageshow", (event) => {
 });
 
 /** The server answers {"text", "go"} or {"error"}. */
-async function send(form, button) {
+async function send(form, button, fields) {
   const to = button?.getAttribute("formaction") ?? form.getAttribute("action") ?? location.href;
-  const body = new URLSearchParams(new FormData(form, button));
+  const body = new URLSearchParams(fields);
   try {
     const answer = await fetch(to, { method: "POST", body, headers: { Accept: "application/json" } });
     if (!answer.ok) return { error: await sentence(answer) };
@@ -676,16 +683,12 @@ async function send(form, button) {
 // Copying, theme
 
 on("click", "[data-copy]", async (button) => {
-  const before = button.dataset.before ?? button.textContent;
-  button.dataset.before = before;
-  const source = button.dataset.copyFrom && named(button.dataset.copyFrom);
-  try {
-    await navigator.clipboard.writeText(source ? source.textContent : button.dataset.copy);
-    button.textContent = "copied";
-  } catch {
-    button.textContent = "the browser forbids copying";
-  }
-  setTimeout(() => { button.textContent = before; delete button.dataset.before; }, 1500);
+  const before = button.textContent;
+  if (button.disabled) return;
+  button.disabled = true;
+  const copied = navigator.clipboard ? navigator.clipboard.writeText(button.dataset.copy) : Promise.reject();
+  button.textContent = await copied.then(() => "copied", () => "the browser forbids copying");
+  setTimeout(() => { button.textContent = before; button.disabled = false; }, 1500);
 });
 
 const THEMES = { auto: "automatic", light: "light", dark: "dark" };
@@ -721,23 +724,16 @@ function focusSearch() {
 
 function showHelp() {
   if (one("dialog[open]")) return;
-  const rows = all("a[data-key]").filter((a) => a.dataset.key).map((a) => [`g ${a.dataset.key}`, a.textContent.trim()]);
-  rows.push(["/", "search or filter"], ["?", "this list"], ["Esc", "close"]);
-  const table = make("table", {}, make("tbody", {}));
-  for (const [keys, text] of rows)
-    table.tBodies[0].append(make("tr", {}, make("td", {}, make("kbd", {}, keys)), make("td", {}, text)));
+  const pages = all("a[data-key]").filter((a) => a.dataset.key);
+  const keys = [...pages.map((a) => [`g ${a.dataset.key}`, a.textContent.trim()]),
+    ["/", "search or filter"], ["?", "this list"], ["Esc", "close"]];
+  const row = ([key, what]) => make("tr", {}, make("td", {}, make("kbd", {}, key)), make("td", {}, what));
   const box = make("input", { type: "checkbox" });
   box.checked = memory.get("aarlab-keys") !== "off";
   box.onchange = () => memory.set("aarlab-keys", box.checked ? "on" : "off");
-  const close = make("button", { type: "button" }, "Close");
-  const title = make("h2", { id: "help" }, "Keyboard shortcuts");
-  const dialog = make("dialog", { "aria-labelledby": "help" }, title, table,
-    make("p", {}, make("label", {}, box, " listen to these keys")), close);
-  close.onclick = () => dialog.close();
-  dialog.onclose = () => dialog.remove();
-  document.body.append(dialog);
-  dialog.showModal();
-  close.focus();
+  const content = [make("table", {}, make("tbody", {}, ...keys.map(row))),
+    make("p", {}, make("label", {}, box, " listen to these keys"))];
+  openDialog("Keyboard shortcuts", content, make("button", { type: "button" }, "Close"));
 }
 
 on("click", "[data-help]", showHelp);
