@@ -42,7 +42,7 @@ def test_a_run_from_the_browser_alone(tmp_path):
     with dashboard(root) as link, chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(link)
-        page.get_by_text("No lab yet").wait_for()
+        page.get_by_text("No lab here yet").wait_for()
         page.fill("#name", "mine")
         page.fill("#researchers", "3")
         page.fill("#minutes", "2.5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import socket
 import threading
@@ -68,6 +69,20 @@ def chart(width, points=3):
     return made
 
 
+def kinds(width):
+    """Charts of each build that report and pages have: panels side by side, legends, shapes, links, shaded ranges."""
+    score = Estimate(0.5, 0.4, 0.6, 5, 99)
+    panel = figures.Panel("one", {"winner": score, "weak-labels-hard": score})
+    events = [figures.Event("ada", float(i), k, "m", i, i - 1 or None) for i, k in enumerate(("scored", "failed"), 1)]
+    mark = figures.Measured("#1", 0.4, 0.3, 0.5, 0.2, None, "as declared")
+    return {
+        "tasks": figures.by_task([panel] * 2, "winner", width),
+        "claims": figures.claimed_against_measured([figures.Claim(1, 0.9, score, "feedback")], width),
+        "activity": figures.activity(events, ["ada"], 3.0, width),
+        "audits": figures.audits([figures.Channel("labels", (mark,))], ["#1"], width),
+    }
+
+
 class Site:
     """Pages, live parts and answers that a test sets; it can be stopped and started again at the same address."""
 
@@ -123,6 +138,8 @@ class Site:
             self.asked.append((name, width))
             if name == "broken":
                 return JSONResponse({"error": "the lab's database is locked; try again"}, 503)
+            if name in (found := kinds(width)):
+                return JSONResponse(vl_convert.vegalite_to_vega(found[name].to_dict(validate=False)))
             return JSONResponse(chart(width, self.points)) if self.points else Response(status_code=204)
 
         @app.get("/live")
@@ -235,6 +252,16 @@ def test_a_chart_is_drawn_under_the_strict_policy(show):
     assert tab.locator(".chart .note").is_hidden()
     links = tab.eval_on_selector_all(".chart a[download]", "all => all.map(a => a.getAttribute('href'))")
     assert links == ["/charts/time.csv?about=x", "/charts/time.png?about=x"]
+
+
+def test_the_runtime_draws_every_kind_of_chart(show):
+    """Nothing that the report's charts need was left out of the runtime."""
+    names = list(kinds(760))
+    tab = show("".join(CHART.replace("time", n) for n in names))
+    for i in range(len(names)):
+        tab.evaluate(f"document.querySelectorAll('.chart')[{i}].scrollIntoView()")
+        tab.locator(".chart").nth(i).locator("svg path").first.wait_for(state="attached")
+    assert set(texts(tab, ".chart .note")) == {""}
 
 
 def test_charts_change_colours_with_the_theme(show):
@@ -587,3 +614,20 @@ def test_copy_buttons_copy_text(show):
     until(tab, "document.querySelector('[data-copy]').textContent == 'copied'")
     assert tab.evaluate("navigator.clipboard.readText()") == HOSTILE
     until(tab, "document.querySelector('[data-copy]').textContent == 'copy'")
+
+
+# What is shipped
+
+
+def test_the_runtime_is_the_one_that_was_built():
+    """The checksums of the note hold, every licence is there, and nothing asks another machine for anything."""
+    folder = render.HERE / "static"
+    note = (folder / "README.md").read_text()
+    listed = {name: sum for sum, name in re.findall(r"^([0-9a-f]{64})  (\S+)$", note, re.M)}
+    assert listed.keys() == {"vega.js", "vega.LICENSES.txt"}
+    for name, expected in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected
+    licences = (folder / "vega.LICENSES.txt").read_text()
+    assert {"vega-view", "vega-interpreter", "d3-scale"} <= set(re.findall(r"^([a-z0-9-]+) \d", licences, re.M))
+    found = {a for f in folder.glob("*.js") for a in re.findall(r"https?://[\w./-]+", f.read_text())}
+    assert all(a.startswith("http://www.w3.org/") for a in found), "names of XML, not addresses"

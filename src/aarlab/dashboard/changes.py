@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from aarlab.reports import sentences
 from aarlab.reports.text import plain
 
 CONTEXT = 3  # unchanged lines around a change
@@ -64,12 +65,12 @@ def changes(old: str, new: str) -> tuple[dict[str, Any], ...] | None:
     last = 0
     for group in difflib.SequenceMatcher(None, a, b).get_grouped_opcodes(CONTEXT):
         if group[0][1] > last:
-            found.append({"kind": "gap", "old": None, "new": None, "text": f"{group[0][1] - last} lines alike"})
+            found.append(_gap(group[0][1] - last))
         for change in group:
             found += _rows(change, a, b)
         last = group[-1][2]
     if found and len(a) > last:
-        found.append({"kind": "gap", "old": None, "new": None, "text": f"{len(a) - last} lines alike"})
+        found.append(_gap(len(a) - last))
     return tuple(found)
 
 
@@ -85,6 +86,10 @@ def _rows(change: tuple[str, int, int, int, int], a: Sequence[str], b: Sequence[
         return
     yield from ({"kind": "del", "old": i + 1, "new": None, "text": a[i]} for i in range(a1, a2))
     yield from ({"kind": "add", "old": None, "new": j + 1, "text": b[j]} for j in range(b1, b2))
+
+
+def _gap(n: int) -> dict[str, Any]:
+    return {"kind": "gap", "old": None, "new": None, "text": f"{sentences.count(n, 'line')} alike"}
 
 
 def _work(a: Sequence[str], b: Sequence[str]) -> int:

@@ -5,9 +5,9 @@ Everything here was written by researchers and people; templates quote it (`word
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 from urllib.parse import urlencode
 
 from aarlab.dashboard.lab import Json, Snapshot
@@ -40,8 +40,7 @@ def page(lab: Snapshot, store: Store, query: dict[str, str]) -> Json:
     asked = _filters(query)
     wanted = page_number(query)
     with store.read() as rows:
-        listed = _matching(rows, asked) if asked else _threads(rows)
-        part, shown = paged(listed, wanted)
+        part, shown = _matching(rows, asked, wanted) if asked else _threads(rows, wanted)
         heads = rows.post_heads({n for one in shown for n in (one.number, one.last)}, FIRST_WORDS)
         people = people_of(rows)
         names = [r.name for r in rows.researchers() if r.role in ("researcher", "operator")]
@@ -52,8 +51,7 @@ def page(lab: Snapshot, store: Store, query: dict[str, str]) -> Json:
     }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A line of the list: a post, how many answer it (directly or not), and the newest of all these."""
 
     number: int
@@ -83,31 +81,31 @@ def paged(items: list[T], wanted: int, size: int = A_PAGE) -> tuple[Json, list[T
     return {"page": at, "pages": pages, "total": len(items)}, items[(at - 1) * size : at * size]
 
 
-def _threads(rows: Rows) -> list[Listed]:
-    last: dict[int, int] = {}
-    posts: dict[int, int] = {}
-    for number, root in _roots(rows.post_parents()):
-        last[root] = max(number, last.get(root, 0))
-        posts[root] = posts.get(root, 0) + 1
-    newest = sorted(last, key=last.__getitem__, reverse=True)
-    return [Listed(root, last[root], posts[root] - 1) for root in newest]
+def _threads(rows: Rows, wanted: int) -> tuple[Json, list[Listed]]:
+    roots = _roots(rows.post_parents())
+    last = {root: number for number, root in roots.items()}  # the newest of a thread comes last
+    posts = Counter(roots.values())
+    part, shown = paged(sorted(last, key=last.__getitem__, reverse=True), wanted)
+    return part, [Listed(root, last[root], posts[root] - 1) for root in shown]
 
 
-def _roots(parents: Parents) -> Iterator[tuple[int, int]]:
-    """Each post with the first one of its thread. Where posts answer each other in a circle, one of them is the first.
+def _roots(parents: Parents) -> dict[int, int]:
+    """Post -> the first one of its thread, oldest first. Where posts answer each other in a circle, one of them is it.
 
-    Posts answer earlier ones, so that nearly every post needs one look at what is known of its parent.
+    parents: oldest first. Posts answer earlier ones, so that nearly every post needs one look at what is known.
     """
     known: dict[int, int] = {}
+    backwards = False
     for number, parent in parents.items():
-        if number not in known:
-            root = number if parent is None else known.get(parent)
-            if root is None:
-                trail = _climb(parents, number)
-                root = known.get(trail[-1], trail[-1])
-                known |= dict.fromkeys(trail, root)
-            known[number] = root
-        yield number, known[number]
+        if parent is None:
+            known[number] = number
+        elif parent in known:
+            known[number] = known[parent]
+        elif number not in known:
+            trail = _climb(parents, number)
+            known |= dict.fromkeys(trail, known.get(trail[-1], trail[-1]))
+            backwards = True
+    return dict(sorted(known.items())) if backwards else known
 
 
 def _climb(parents: Parents, number: int) -> list[int]:
@@ -120,9 +118,10 @@ def _climb(parents: Parents, number: int) -> list[int]:
     return list(trail)
 
 
-def _matching(rows: Rows, asked: Mapping[str, str]) -> list[Listed]:
+def _matching(rows: Rows, asked: Mapping[str, str], wanted: int) -> tuple[Json, list[Listed]]:
     found = rows.matching_posts(asked.get("search", ""), asked.get("kind"), asked.get("by"))
-    return [Listed(n, n, 0) for n in found]
+    part, shown = paged(found, wanted)
+    return part, [Listed(n, n, 0) for n in shown]
 
 
 def people_of(rows: Rows) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ def page(lab: Snapshot, store: Store, name: str, query: dict[str, str]) -> Json:
         posts = rows.matching_posts(by=name)
         heads = rows.post_heads(posts[:POSTS], 0)
         session, turn = rows.last_turn(name)
-        found = _timeline(lab, rows, person, mine, posts, query)
+        found = _timeline(lab, rows, person, mine, query)
     return {
         **card(lab, person), "status": person.status, "human": person.kind == "human",
         "employed": person.role == "researcher", "model": model(lab, person), "session": session, "turn": turn,
@@ -112,14 +112,13 @@ def _post(lab: Snapshot, p: Post) -> Json:
 
 
 def _timeline(
-    lab: Snapshot, rows: Rows, person: ResearcherRow, mine: Sequence[Submission], posts: Sequence[int],
-    query: dict[str, str],
-) -> Json:  # fmt: skip
+    lab: Snapshot, rows: Rows, person: ResearcherRow, mine: Sequence[Submission], query: dict[str, str]
+) -> Json:
     """{"timeline", "steps": whether these are steps of a conversation, "newest", "older": `before` of the next page,
     "step": the one that is looked at}."""
     at, before = _number(query, "step"), _number(query, "before")
     if not rows.event_heads(person.name, 1, 0):
-        actions, older = _actions(lab, rows, person, mine, posts, before)
+        actions, older = _actions(lab, rows, person, mine, before)
         return {"timeline": actions, "steps": False, "newest": before is None, "older": older, "step": None}
     found = rows.event_heads(person.name, STEPS + 1, steps.READ, before if at is None else at + 1)
     if at is not None and (not found or found[0][0].id != at):
@@ -139,30 +138,33 @@ def _number(query: dict[str, str], name: str) -> int | None:
 
 
 def _actions(
-    lab: Snapshot, rows: Rows, person: ResearcherRow, mine: Sequence[Submission], posts: Sequence[int],
-    before: int | None,
-) -> tuple[list[Json], int | None]:  # fmt: skip
+    lab: Snapshot, rows: Rows, person: ResearcherRow, mine: Sequence[Submission], before: int | None
+) -> tuple[list[Json], int | None]:
     """What somebody did who has no conversation, newest first, and the `before` of the next page.
 
     Here `before` counts what is left: pages stay as they are while new actions come in.
     """
-    found = [_handed_in(lab, s) for s in mine]
-    found += [_posted(p) for p, _ in _all_heads(rows, posts)]
-    lines = [*rows.lines_of("control"), *rows.lines_of("stop")]
-    found += [_told(x) for x in lines if person.name in (x.body.get("researcher"), x.body.get("to"))]
-    found.sort(key=lambda a: float(a["time"]))
-    left = len(found) if before is None else min(before, len(found))
+    lines = [x for kind in ("control", "stop") for x in rows.lines_of(kind)]
+    lines = [x for x in lines if person.name in (x.body.get("researcher"), x.body.get("to"))]
+    moments: list[tuple[float, int, Submission | LedgerLine | int]] = [(s.created, s.id, s) for s in mine]
+    moments += [(x.time, x.number, x) for x in lines]
+    moments += [(time, number, number) for number, time in rows.post_times(person.name).items()]
+    moments.sort(key=lambda m: m[:2])
+    left = len(moments) if before is None else min(before, len(moments))
     first = max(0, left - STEPS)
-    shown = [{"id": i + 1, **found[i]} for i in range(first, left)][::-1]
+    part = [what for _, _, what in moments[first:left]]
+    posts = rows.post_heads([n for n in part if isinstance(n, int)], 0)
+    shown = [{"id": first + i + 1, **_action(lab, what, posts)} for i, what in enumerate(part)][::-1]
     if before is None and person.heartbeat is not None and person.state:
         said = {"time": person.heartbeat, "kind": "heartbeat", "line": person.state, "submission": None, "post": None}
-        shown.insert(0, {"id": len(found) + 1, **said})
+        shown.insert(0, {"id": len(moments) + 1, **said})
     return shown, first or None
 
 
-def _all_heads(rows: Rows, numbers: Sequence[int]) -> Iterator[tuple[Post, int]]:
-    for i in range(0, len(numbers), 500):
-        yield from rows.post_heads(numbers[i : i + 500], 0).values()
+def _action(lab: Snapshot, what: Submission | LedgerLine | int, posts: Mapping[int, tuple[Post, int]]) -> Json:
+    if isinstance(what, Submission):
+        return _handed_in(lab, what)
+    return _told(what) if isinstance(what, LedgerLine) else _posted(posts[what][0])
 
 
 def _handed_in(lab: Snapshot, s: Submission) -> Json:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
+from aarlab.audits.policy import ROW, deciding
 from aarlab.dashboard import lines
 from aarlab.dashboard.changes import Code, changes
 from aarlab.dashboard.charts import Chart
@@ -16,8 +17,8 @@ from aarlab.dashboard.run import estimate
 from aarlab.errors import InputError, UnknownName
 from aarlab.execution.check import MOST_BYTES
 from aarlab.records import ChannelVerdict, Estimate, Evaluation, Finding, Judgement, LedgerLine, Submission
-from aarlab.reports import audited, board
-from aarlab.reports.data import LAB, Audited, method
+from aarlab.reports import board, figures
+from aarlab.reports.data import LAB, method
 from aarlab.reports.transcripts import Place
 from aarlab.store import Rows, Store
 
@@ -236,14 +237,18 @@ def _findings(lab: Snapshot, number: int) -> list[Json]:
     """What audits found, with the range that the track allows (`least`, `most`; None: no limit) and the word on it."""
     standing = lab.judgements.get(number)
     limits = {c.channel: c for c in standing.verdict.channels} if standing else {}
-    return [_finding(f, limits) for f in lab.findings(number)]
+    found = lab.findings(number)
+    counts = deciding(found)
+    return [_finding(f, limits if counts.get(f.channel) is f else None) for f in found]
 
 
-def _finding(f: Finding, limits: Mapping[str, ChannelVerdict]) -> Json:
-    limit = limits.get(f.channel) or ChannelVerdict(f.channel, "not judged", "")
+def _finding(f: Finding, limits: Mapping[str, ChannelVerdict] | None) -> Json:
+    """limits: by channel; None where another audit's number counts on this channel."""
+    limit = (limits or {}).get(f.channel) or ChannelVerdict(f.channel, "not judged", "")
     return {
         "audit": f.audit, "channel": f.channel, "status": f.status, "value": f.value, "low": f.low, "high": f.high,
         "items": f.items, "least": limit.low, "most": limit.high, "word": limit.word,
+        "counts": limits is not None,
         "sentence": f.sentence,
     }  # fmt: skip
 
@@ -381,12 +386,13 @@ def _seed_rows(lab: Snapshot, about: str) -> list[Json]:
 
 
 def _draw_audit(lab: Snapshot, width: int, about: str) -> Any:
-    number = _number(lab, about)
-    standing = lab.judgements.get(number)
-    if standing is None:
-        return None
-    found = Audited(number, tuple(lab.findings(number)), (standing,), standing)
-    return audited.profiles({f"#{number}": found}, width)
+    found = {f["channel"]: f for f in _findings(lab, _number(lab, about)) if f["counts"] and f["value"] is not None}
+    marks = [
+        figures.Measured(n, f["value"], f["low"], f["high"], f["least"], f["most"], f["word"])
+        for n in ROW
+        if (f := found.get(n)) is not None
+    ]
+    return board.profile(marks, width) if marks else None
 
 
 def _audit_rows(lab: Snapshot, about: str) -> list[Json]:

@@ -210,6 +210,8 @@ def _numbers(view: Json) -> Table:
     grid, costs, counts = Table.grid(padding=(0, 2)), view["costs"], view["counts"]
     for name, part in view["budget"].items():
         used, limit = part["used"], part["limit"]
+        if name == "dollars" and not limit:
+            continue  # what it costs is said below
         bar = ProgressBar(limit, min(used, limit), width=WIDTH) if limit else ""
         said = amount(name, used) + (f" of {amount(name, limit)}" if limit else "")
         if name == "submissions":

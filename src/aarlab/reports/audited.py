@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,16 +69,14 @@ def alarm(body: dict[str, Any]) -> str:
 
 def chart(data: RunData, width: int) -> Any:
     """The plot of all audited submissions; None where nothing was measured."""
-    return profiles({f"#{a.submission} {data.submission(a.submission).name}": a for a in data.audited}, width)
-
-
-def profiles(rows: Mapping[str, Audited], width: int) -> Any:
-    """The plot of these submissions by their labels; None where nothing was measured."""
-    shown = {label: a for label, a in rows.items() if a.findings}
-    found = {label: deciding(a.findings) for label, a in shown.items()}
+    shown = [a for a in data.audited if a.findings]
+    if not shown:
+        return None
+    found = {a.submission: deciding(a.findings) for a in shown}
     names = [n for n in ROW if any(n in f and f[n].measured for f in found.values())]
-    panels = [_panel(n, [(label, a, found[label]) for label, a in shown.items()]) for n in names]
-    return figures.audits(panels, list(shown), width) if panels else None
+    labels = {a.submission: f"#{a.submission} {data.submission(a.submission).name}" for a in shown}
+    panels = [_panel(n, [(labels[a.submission], a, found[a.submission]) for a in shown]) for n in names]
+    return figures.audits(panels, list(labels.values()), width) if panels else None
 
 
 def _panel(name: str, rows: list[tuple[str, Audited, dict[str, Finding]]]) -> figures.Channel:

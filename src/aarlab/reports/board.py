@@ -1,4 +1,4 @@
-"""Charts of single submissions for the pages: the leaderboard as a forest plot, and one method's seeds."""
+"""Charts for the pages of submissions: the leaderboard as a forest plot, one method's seeds, and its audits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Any, Literal
 import altair as alt
 
 from aarlab.records import Estimate
-from aarlab.reports.figures import ALERT, BEST, GRID, INK, MUTED, NARROW, Chart, rows_of, transparent
+from aarlab.reports.figures import (
+    ALERT,
+    BASELINES,
+    BEST,
+    GRID,
+    INK,
+    MUTED,
+    NARROW,
+    Chart,
+    Measured,
+    rows_of,
+    transparent,
+)
 
 Kind = Literal["ranked", "not ranked", "baseline"]
 
@@ -82,6 +94,69 @@ def seeds(
     means = base.mark_point(filled=True, size=56, opacity=1, shape="diamond").encode(x=x, color=colour)
     chart = alt.layer(_guides(scale), bars, means, dots).properties(width=inner, height=26 * len(names))
     return transparent(chart)
+
+
+def profile(channels: Sequence[Measured], width: int = 760) -> Chart:
+    """What one method depends on: a line for each channel (its `row`), the range that its track allows shaded.
+
+    Every line has a scale of its own with ticks at 0 and 1, so that counts and shares stand side by side. A circle lies
+    where the track allows it, a diamond outside, a square where the number is not judged.
+    """
+    left, right = (100, 50) if width <= NARROW else (120, 190)
+    inner = width - left - right - 20
+    rows = [_strip(m, wide=width > NARROW) for m in channels]
+    names = [m.row for m in channels]
+    axis = alt.Axis(ticks=False, domain=False, grid=False, labelColor=INK, labelLimit=left, labelPadding=8)
+    y = alt.Y("who:N", title=None, sort=names, scale=alt.Scale(domain=names), axis=axis)
+    base = alt.Chart(rows_of(rows)).encode(y=y)
+    limits = base.transform_filter("datum.kind != 'not judged'")
+    shade = limits.mark_bar(color=BASELINES[1], opacity=0.18, size=16).encode(x=_share("least"), x2="most:Q")
+    ticks = [base.mark_tick(color=MUTED, size=8).encode(x=_share(at)) for at in ("zero", "one")]
+    bars = base.mark_rule(color=INK, strokeWidth=1.6, opacity=0.55).encode(x=_share("low"), x2="high:Q")
+    kinds = [k for k in WORDS if any(row["kind"] == k for row in rows)]
+    looks = [alt.Scale(domain=kinds, range=[WORDS[k][i] for k in kinds]) for i in (0, 1)]
+    dots = base.mark_point(filled=True, size=52, opacity=1).encode(
+        x=_share("x"),
+        color=alt.Color("kind:N", scale=looks[0], legend=_legend()),
+        shape=alt.Shape("kind:N", scale=looks[1], legend=_legend()),
+    )
+    text = base.mark_text(align="left", color=INK, fontSize=11).encode(x=alt.value(inner + 8), text="t:N")
+    return transparent(alt.layer(shade, *ticks, bars, dots, text).properties(width=inner, height=24 * len(names)))
+
+
+WORDS: dict[str, tuple[str, str]] = {
+    "as declared": (BEST, "circle"), "outside or in doubt": (ALERT, "diamond"), "not judged": (MUTED, "square"),
+}  # fmt: skip
+"""Colour and shape of a number, by what the policy says of it."""
+
+
+def _share(field: str) -> alt.X:
+    return alt.X(f"{field}:Q", title=None, axis=None, scale=alt.Scale(domain=[0, 1], nice=False))
+
+
+def _strip(m: Measured, wide: bool) -> dict[str, Any]:
+    """One line's numbers as shares of its own scale, which holds 0, 1 and everything that is measured or allowed."""
+    ends = [v for v in (m.value, m.low, m.high, m.least, m.most) if v is not None]
+    low, high = min([-0.1, *ends]), max([1.0, *ends])
+    pad = 0.05 * (high - low)
+
+    def at(value: float | None, default: float) -> float:
+        return default if value is None else (value - low + pad) / (high - low + 2 * pad)
+
+    middle, kind = at(m.value, 0.0), m.word if m.word in WORDS else "outside or in doubt"
+    number = f"{m.value:.2f}" + (f" [{m.low:.2f}, {m.high:.2f}]" if m.low is not None and m.high is not None else "")
+    allowed = "" if kind == "not judged" else f", allowed {_allowed(m)}"
+    return {
+        "who": m.row, "kind": kind, "x": middle, "low": at(m.low, middle), "high": at(m.high, middle),
+        "least": at(m.least, 0.0), "most": at(m.most, 1.0), "zero": at(0.0, 0.0), "one": at(1.0, 1.0),
+        "t": number + allowed if wide else f"{m.value:.2f}", "tip": f"{m.row}: {number}{allowed}",
+    }  # fmt: skip
+
+
+def _allowed(m: Measured) -> str:
+    if m.least is None or m.most is None:
+        return "any" if m.least is m.most else f"≤ {m.most:g}" if m.least is None else f"≥ {m.least:g}"
+    return f"{m.least:g} to {m.most:g}"
 
 
 def _interval(name: str, e: Estimate, span: tuple[float, float]) -> dict[str, Any]:

@@ -89,6 +89,13 @@ class ForumRows(Base):
         ids, parents = self.c.exec_driver_sql(LINKS).one()
         return dict(sorted(zip(json.loads(ids), json.loads(parents), strict=True)))
 
+    def post_times(self, by: str) -> dict[int, float]:
+        """Posts of one name and when they were written (Unix seconds)."""
+        p = t.posts.c
+        query = select(func.json_group_array(p.id), func.json_group_array(p.created)).where(p.researcher == by)
+        ids, times = self.c.execute(query).one()
+        return dict(sorted(zip(json.loads(ids), json.loads(times), strict=True)))
+
     def matching_posts(self, search: str = "", kind: str | None = None, by: str | None = None) -> list[int]:
         """Numbers of the posts that match, newest first. `search` is plain text; ASCII letters match in either case."""
         p = t.posts.c

@@ -284,11 +284,11 @@ class Chart {
     watchDistance.observe(box);
     watchSize.observe(box);
     this.drawing.addEventListener("pointermove", (event) => this.hover(event));
-    this.drawing.addEventListener("pointerleave", () => hideTip());
+    this.drawing.addEventListener("pointerleave", () => this.point(null));
     this.drawing.addEventListener("click", (event) => this.follow(this.spotAt(event)));
     this.drawing.addEventListener("keydown", (event) => this.walk(event));
     this.drawing.addEventListener("focus", () => this.drawing.matches(":focus-visible") && this.step(0));
-    this.drawing.addEventListener("blur", () => hideTip());
+    this.drawing.addEventListener("blur", () => this.point(null));
   }
 
   get title() { return this.box.dataset.title ?? "chart"; }
@@ -401,7 +401,14 @@ class Chart {
 
   hover(event) {
     const spot = this.spotAt(event);
-    this.drawing.classList.toggle("link", Boolean(spot && goal(spot)));
+    this.drawing.classList.toggle("link", Boolean(goal(spot)));
+    this.point(spot);
+  }
+
+  /** Mark a spot and show its tip, or none. */
+  point(spot) {
+    for (const other of all(".at", this.drawing)) if (other !== spot) other.classList.remove("at");
+    spot?.classList.add("at");
     if (spot) showTip(spot.__data__.datum.tip, ...centre(spot));
     else hideTip();
   }
@@ -412,7 +419,7 @@ class Chart {
     const last = this.spots.length - 1;
     const index = this.at === null ? last : this.spots.indexOf(this.at) + by;
     this.at = this.spots[Math.max(0, Math.min(last, index))];
-    showTip(this.at.__data__.datum.tip, ...centre(this.at));
+    this.point(this.at);
   }
 
   follow(spot) {
@@ -684,11 +691,11 @@ async function send(form, button, fields) {
 
 on("click", "[data-copy]", async (button) => {
   const before = button.textContent;
-  if (button.disabled) return;
-  button.disabled = true;
+  if (button.ariaBusy) return;
+  button.ariaBusy = "true";
   const copied = navigator.clipboard ? navigator.clipboard.writeText(button.dataset.copy) : Promise.reject();
   button.textContent = await copied.then(() => "copied", () => "the browser forbids copying");
-  setTimeout(() => { button.textContent = before; button.disabled = false; }, 1500);
+  setTimeout(() => { button.textContent = before; button.ariaBusy = null; }, 1500);
 });
 
 const THEMES = { auto: "automatic", light: "light", dark: "dark" };
