@@ -200,6 +200,8 @@ def show(site, tab):
     """Show a page made of some HTML, live or not; afterwards nothing may have complained, unless a test says so."""
     tab.goto("about:blank")
     site.parts, site.points, site.refuses = {}, 3, 0
+    site.pulse.close()
+    site.beat()
     site.asked.clear()
     site.posted.clear()
     tab.complaints.clear()
@@ -324,7 +326,7 @@ def test_a_chart_says_why_it_shows_nothing(show, site):
     """Loading, no data yet, and the server's sentence are words."""
     site.points = 0
     tab = show(CHART + CHART.replace("time", "broken"))
-    until(tab, "document.querySelectorAll('.note')[1].textContent.includes('locked')")
+    until(tab, "[...document.querySelectorAll('.note')].every(n => n.textContent != 'loading')")
     assert texts(tab, ".note") == ["no data yet", "This chart cannot be shown: the lab's database is locked; try again"]
     with complaining(tab, "503"):
         pass
@@ -609,7 +611,13 @@ def test_keys_lead_to_pages_and_to_the_filter(show):
 
 def test_copy_buttons_copy_text(show):
     """What the attribute holds, character for character, and the button says so for a moment."""
-    tab = show(f'<button type="button" data-copy="{escape(HOSTILE)}">copy</button>')
+    tab = show(
+        f'<button type="button" data-copy="{escape(HOSTILE)}">copy</button>'
+        '<pre id="code">two\nlines</pre><button type="button" data-copy data-copy-from="code">copy</button>'
+    )
+    tab.click("[data-copy-from]")
+    until(tab, "document.querySelector('[data-copy-from]').textContent == 'copied'")
+    assert tab.evaluate("navigator.clipboard.readText()") == "two\nlines"
     tab.click("[data-copy]")
     until(tab, "document.querySelector('[data-copy]').textContent == 'copied'")
     assert tab.evaluate("navigator.clipboard.readText()") == HOSTILE

@@ -132,6 +132,7 @@ def serve(
     if link or viewer_link:
         _print_links(where, [r for r, asked in (("operator", link), ("viewer", viewer_link)) if asked], open_, as_json)
         return
+    running.check_free(where.root)  # before much is imported
     from aarlab.dashboard import command
 
     def say(found: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Red
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from aarlab.dashboard import catalogue, compare, controls, home, metrics, render
 from aarlab.dashboard.actions import add_actions
@@ -80,6 +81,7 @@ def create_app(labs: Labs, doors: Doors) -> FastAPI:
     _add_live(app, site)
     _add_others(app, site)
     add_actions(app, site)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
     app.add_middleware(Guard, doors=doors, page=error_page)
     return app
 

@@ -1,8 +1,8 @@
 """What the fleet thinks about: families of ideas over time, how many it keeps alive, how much code, who built on whom.
 
-Definitions and charts are the report's. Everything counts every submission; what is dear is bounded and says so: method
-files are read once by their hash, at most `READ` of a lab, evenly spread; of posts the newest `POSTS` are read; charts
-draw at most `DRAWN` ideas.
+Definitions and charts are the report's. What is dear is bounded, and the page says so: it reads at most `READ` method
+files of a lab, evenly spread (the others are read between pages), and the newest `POSTS` posts; charts draw at most
+`DRAWN` ideas.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from aarlab.dashboard.charts import Chart
+from aarlab.dashboard.families import FAMILY, family_of, size_of
 from aarlab.dashboard.kept import Kept
 from aarlab.dashboard.lab import Entry, Json, Snapshot
 from aarlab.dashboard.run import estimate
-from aarlab.ideas.complexity import Complexity, complexity
 from aarlab.ideas.entropy import Point
 from aarlab.ideas.families import FAMILIES, By
-from aarlab.ideas.gather import Idea, arrange, of_code, of_text
+from aarlab.ideas.gather import Idea, arrange, of_text
 from aarlab.records import Post, Submission
 from aarlab.reports import ideas as section
 from aarlab.reports import lineage as drawn_lineage
@@ -30,7 +29,7 @@ from aarlab.reports.figures import Event
 from aarlab.reports.results import ancestors
 from aarlab.store import Rows, Store
 
-READ = 600  # method files of a lab that are looked into
+READ = 600  # method files of a lab that are looked into for a page, and whose size is measured
 POSTS = 1000  # newest posts of a lab that are read
 DRAWN = 900  # ideas in a chart
 LINKED = 600  # methods in the lineage chart
@@ -53,10 +52,6 @@ class Thoughts:
     def points(self) -> tuple[Point, ...]:
         return section.diversity(self.ideas, self.seconds)
 
-
-FAMILY: Kept[str, Mapping[By, str]] = Kept(20_000)
-SIZE: Kept[str, tuple[Complexity | None]] = Kept(20_000)
-"""By the hash of a method file, which is its address: the same bytes have the same family and size in every lab."""
 
 NEWEST: Kept[tuple[str, str], dict[int, tuple[Post, Mapping[By, str]]]] = Kept(16)
 """Of each lab the newest posts, without their words, and what rules say of these."""
@@ -106,44 +101,18 @@ def _opened(lab: Snapshot, store: Store | None) -> Iterator[Store]:
 
 
 def _think(lab: Snapshot, rows: Rows) -> Thoughts:
-    known = {s.id: said for s in spread(lab) if (said := family_of(lab.folder, s.bundle_hash)) is not None}
+    known = {s.id: said for s in lab.submissions.values() if (said := FAMILY.get(s.bundle_hash)) is not None}
+    known |= {s.id: said for s in spread(lab) if (said := family_of(lab.folder, s.bundle_hash)) is not None}
     posts = _newest(lab, rows)
     oldest = min(posts, default=0)
     stored = [*rows.ideas("submission"), *rows.ideas("post", since=oldest)]
 
-    def code(s: Submission) -> Mapping[By, str]:
-        if s.id in known:
-            return known[s.id]
-        family = lab.families.get(s.id)
-        return {"rules": family} if family else {}
-
     found = arrange(
-        lab.submissions.values(), (p for p, _ in posts.values()), code, lambda p: posts[p.id][1], stored, lab.started
-    )
+        lab.submissions.values(), (p for p, _ in posts.values()),
+        lambda s: known.get(s.id, {}),  # until its file was read, only what the lab keeps counts
+        lambda p: posts[p.id][1], stored, lab.started,
+    )  # fmt: skip
     return Thoughts(found, lab.research_seconds, len(known), len(posts))
-
-
-def family_of(folder: Path, bundle_hash: str) -> Mapping[By, str] | None:
-    """A method file's family in the words of its header and of rules; None where the file is gone."""
-    found = FAMILY.get(bundle_hash)
-    if found is None and (text := _source(folder, bundle_hash)) is not None:
-        found = FAMILY.put(bundle_hash, of_code(text))
-    return found
-
-
-def size_of(folder: Path, bundle_hash: str) -> Complexity | None:
-    """How much code a method file is; None where it is gone or no Python."""
-    found = SIZE.get(bundle_hash)
-    if found is None and (text := _source(folder, bundle_hash)) is not None:
-        found = SIZE.put(bundle_hash, (complexity(text),))
-    return None if found is None else found[0]
-
-
-def _source(folder: Path, bundle_hash: str) -> str | None:
-    try:
-        return (folder / "artifacts" / f"{bundle_hash}.py").read_text("utf-8", "replace")
-    except OSError:
-        return None
 
 
 def spread(lab: Snapshot) -> list[Submission]:
@@ -228,8 +197,13 @@ def left_out(lab: Snapshot, found: Thoughts) -> list[str]:
     said = []
     if found.read < len(lab.submissions):
         said.append(
-            f"Code was read of {found.read:,} of {len(lab.submissions):,} submissions, evenly spread and with all that "
-            "lead to the best: sizes, and how often rules and declarations agree, are of these. Families count all."
+            f"The code of {found.read:,} of {len(lab.submissions):,} submissions was read so far; what is not read and "
+            "whose family nobody declared is not counted yet."
+        )
+    if len(spread(lab)) < len(lab.submissions):
+        said.append(
+            f"The chart of sizes is of {len(spread(lab)):,} of {len(lab.submissions):,} submissions, evenly spread and "
+            "with all that lead to the best."
         )
     if found.posts < lab.posts:
         said.append(f"Of {lab.posts:,} posts the newest {found.posts:,} were read.")

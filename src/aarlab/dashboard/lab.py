@@ -15,11 +15,12 @@ from statistics import fmean
 from typing import Any, Literal
 
 from aarlab import settings as settings_file
+from aarlab.dashboard.families import family_of
 from aarlab.dashboard.intervals import BATCH, Interval, Intervals
 from aarlab.errors import AarlabError, InputError
 from aarlab.fleet import costs, usage
 from aarlab.fleet.lock import holder
-from aarlab.ideas.code import classify_code
+from aarlab.ideas.families import chosen
 from aarlab.problems.base import Problem, TaskCard
 from aarlab.records import Account, Estimate, Evaluation, Finding, Judgement, ResearcherRow, Submission
 from aarlab.reports.data import LAB, RunData, collect
@@ -99,7 +100,7 @@ class Snapshot:
     def drawn_version(self) -> str:
         """Another one whenever charts may look different; heartbeats and costs do not count."""
         parts = (len(self.submissions), len(self.entries), self.drawing, self.posts, self.phase, len(self.judgements),
-                 self.report is not None, self.budget["answers"]["used"])  # fmt: skip
+                 self.report is not None, self.budget["answers"]["used"], len(self.families))  # fmt: skip
         return "-".join(map(str, parts))
 
     @property
@@ -357,11 +358,8 @@ class WatchedLab:
         """Find the families of some method files that nobody has classed; False where there are none left."""
         unread = [s for n, s in lab.submissions.items() if n not in self._families][-CLASSED:]
         for s in unread:
-            try:
-                text = (self.folder / "artifacts" / f"{s.bundle_hash}.py").read_text("utf-8")
-                self._families[s.id] = classify_code(text) or ""
-            except OSError:
-                self._families[s.id] = ""
+            counted = chosen(family_of(self.folder, s.bundle_hash) or {})
+            self._families[s.id] = counted[0] if counted else ""
         return bool(unread)
 
     def _family_of(self, rows: Rows, submissions: dict[int, Submission]) -> dict[int, str]:

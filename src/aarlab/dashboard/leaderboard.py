@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from aarlab.dashboard.charts import Chart
+from aarlab.dashboard.kept import Kept
 from aarlab.dashboard.lab import Entry, Json, Snapshot, sealed
 from aarlab.errors import InputError
 from aarlab.records import Estimate, Judgement
@@ -61,6 +62,23 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Board:
+    """All lines, the best first, what they can be filtered by, and the rank of each submission that has one."""
+
+    items: tuple[Item, ...]
+    choices: dict[str, list[str]]
+    ranks: dict[int, int]
+
+
+BOARDS: Kept[tuple[str, int, float], Board] = Kept(16)
+"""By folder, version and time of a snapshot: a page of a large lab would else sort thousands of lines again."""
+
+
+MAKERS: Kept[tuple[str, int], dict[int, Place]] = Kept(16)
+"""By folder and number of the newest step."""
+
+
+@dataclass(frozen=True)
 class Column:
     """value: what a line is sorted by; None goes last. down: whether the first click puts the largest first."""
 
@@ -95,8 +113,8 @@ def page(lab: Snapshot, store: Store, query: Mapping[str, str]) -> Json:
     Raises InputError for a column, an order or a page that there is not.
     """
     asked = _asked(query)
-    everything = _items(lab)
-    found = [i for i in everything if _matches(i, asked)]
+    whole = whole_board(lab)
+    found = [i for i in whole.items if _matches(i, asked)]
     ordered = _sorted(found, asked["sort"], asked["order"])
     if query.get("format") == "csv":
         return {"rows": [flat(row(lab, i)) for i in ordered]}
@@ -111,7 +129,7 @@ def page(lab: Snapshot, store: Store, query: Mapping[str, str]) -> Json:
         "notes": notes(lab),
         "best_of": best_of(lab),
         "asked": asked,
-        "choices": _choices(everything),
+        "choices": whole.choices,
         "columns": _columns(lab, asked),
         "found": {"page": number, "pages": pages, "total": len(ordered), "size": SIZE},
         "addresses": _addresses(lab, asked, number, pages),
@@ -210,6 +228,16 @@ def _addresses(lab: Snapshot, asked: Mapping[str, str], number: int, pages: int)
 # Lines
 
 
+def whole_board(lab: Snapshot) -> Board:
+    key = (str(lab.folder), lab.version, lab.read_at)
+    found = BOARDS.get(key)
+    if found is None:
+        items = _items(lab)
+        ranks = {i.entry.submission.id: i.rank for i in items if i.entry is not None and i.rank is not None}
+        found = BOARDS.put(key, Board(tuple(items), _choices(items), ranks))
+    return found
+
+
 def _items(lab: Snapshot) -> list[Item]:
     """All lines, the best first: the winner, then by PGR of record where that is known, then by PGR on the feedback
     task. Ranks run over those that may rank."""
@@ -243,7 +271,7 @@ def _ranked(lab: Snapshot, items: Sequence[Item]) -> list[Item]:
 
 def ranking(lab: Snapshot) -> dict[int, int]:
     """Submission -> rank, of those that rank."""
-    return {i.entry.submission.id: i.rank for i in _items(lab) if i.entry is not None and i.rank is not None}
+    return whole_board(lab).ranks
 
 
 def row(lab: Snapshot, item: Item) -> Json:
@@ -330,15 +358,19 @@ def _places(lab: Snapshot, store: Store, shown: Sequence[Item]) -> dict[int, Jso
     if not lab.last_event:
         return {}
     wanted = {i.entry.submission.id for i in shown if i.entry is not None}
-    made = _makers(store, lab.last_event)
+    made = _makers(lab, store)
     return {n: {"text": made[n].text(), "turn": made[n].turn, "link": made[n].link()} for n in wanted if n in made}
 
 
-@lru_cache(maxsize=8)
-def _makers(store: Store, last_event: int) -> dict[int, Place]:
-    """Submission -> the step that made it, of all steps up to a number; kept until there is a newer one."""
-    with store.read() as rows:
-        return {n: Place(e.researcher, e.log, e.session, e.turn, e.id) for n, e in rows.makers().items()}
+def _makers(lab: Snapshot, store: Store) -> dict[int, Place]:
+    """Submission -> the step that made it; kept until there is a newer step."""
+    key = (str(lab.folder), lab.last_event)
+    found = MAKERS.get(key)
+    if found is None:
+        with store.read() as rows:
+            made = {n: Place(e.researcher, e.log, e.session, e.turn, e.id) for n, e in rows.makers().items()}
+        found = MAKERS.put(key, made)
+    return found
 
 
 # In words
@@ -414,7 +446,7 @@ def _claim_rows(lab: Snapshot, about: str) -> list[Json]:
 
 
 def _forest(lab: Snapshot) -> list[Item]:
-    return [i for i in _items(lab) if i.entry is None or i.entry.drawn][:FOREST]
+    return [i for i in whole_board(lab).items if i.entry is None or i.entry.drawn][:FOREST]
 
 
 def _draw_board(lab: Snapshot, width: int, about: str) -> Any:

@@ -39,13 +39,15 @@ def page(lab: Snapshot, store: Store, name: str, query: dict[str, str]) -> Json:
     person = _person(lab, name)
     mine = [s for s in lab.submissions.values() if s.researcher == name]
     part, shown = paged(sorted(mine, key=lambda s: -s.id), page_number(query), SUBMISSIONS)
+    about = card(lab, person)
     with store.read() as rows:
         posts = rows.matching_posts(by=name)
         heads = rows.post_heads(posts[:POSTS], 0)
         session, turn = rows.last_turn(name)
         found = _timeline(lab, rows, person, mine, query)
     return {
-        **card(lab, person), "status": person.status, "human": person.kind == "human",
+        **about, "best_ranked": about["best"] is not None and lab.submissions[about["best"]["submission"]].ranked,
+        "status": person.status, "human": person.kind == "human",
         "employed": person.role == "researcher", "model": model(lab, person), "session": session, "turn": turn,
         "minutes": lab.usage.wall.get(name, 0.0) / 60, "restarts": lab.usage.restarts.get(name, 0),
         "waiting": sum(s.status in ("queued", "running") for s in mine), "all_posts": len(posts),

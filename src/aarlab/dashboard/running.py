@@ -81,14 +81,23 @@ def only_dashboard(root: Path) -> Iterator[IO[str]]:
     """Hold the folder's file; the kernel lets go of it however the process ends. Raises LabBusy, or InputError."""
     with _open(root, os.O_RDWR | os.O_CREAT) as file:
         if not _lock(file, 1.0):  # a moment's patience with those who only ask whether one runs
-            found = running(root)
-            where = f"at {found.address} (process {found.pid})" if found else "and is ending; try again"
-            raise LabBusy(f"a dashboard runs on {root} already, {where}; `{command(root)} --link` makes a link to it")
+            check_free(root)
+            raise LabBusy(f"the dashboard of {root} is just ending; try again")
         os.fchmod(file.fileno(), 0o600)
         try:
             yield file
         finally:
             announce(file, None)
+
+
+def check_free(root: Path) -> None:
+    """Raises LabBusy where a dashboard runs on this folder."""
+    found = running(root)
+    if found is not None:
+        raise LabBusy(
+            f"a dashboard runs on {root} already, at {found.address} (process {found.pid}); "
+            f"`{command(root)} --link` makes a link to it"
+        )
 
 
 def running(root: Path) -> Running | None:

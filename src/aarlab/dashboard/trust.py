@@ -276,14 +276,21 @@ def redteam(lab: Snapshot) -> Json:
     about: Json = {"found": False, "command": command, "sentence": f"`{command}` makes them, in about twenty minutes."}
     for path in _places(lab.folder):
         try:
-            matrices = _matrices(path)
+            found = _on_file(path, lab.problem.name)
         except (OSError, ValueError, TypeError, AttributeError, KeyError):
-            continue
-        mine = next((m for m in matrices if m["problem"] == lab.problem.name), None)
-        if mine is not None:
-            rows = [_attack(row) for row in mine["attacks"]]
-            return {"about": {**about, **_about(path, mine, matrices)}, "rows": rows}
+            continue  # not there, or no such matrix
+        if found is not None:
+            return {"about": {**about, **found["about"]}, "rows": found["rows"]}
     return {"about": about, "rows": []}
+
+
+def _on_file(path: Path, problem: str) -> Json | None:
+    """What a file says of attacks on a problem; None where it says nothing of this one."""
+    matrices = _matrices(path)
+    mine = next((m for m in matrices if m["problem"] == problem), None)
+    if mine is None:
+        return None
+    return {"about": _about(path, mine, matrices), "rows": [_attack(row) for row in mine["attacks"]]}
 
 
 def _places(folder: Path) -> list[Path]:

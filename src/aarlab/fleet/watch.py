@@ -29,6 +29,7 @@ EVERY, PLAIN_EVERY = 2.0, 15.0
 
 WORK_SECONDS = 0.5  # of each frame, for intervals that are not drawn yet
 STOPPED_SECONDS = 5.0  # after which a lab that is stopped is not just about to start
+DAMAGED_SECONDS = 20.0  # after which numbers of record that nobody works on are not waited for: they cannot be read
 DONE, STOPPED = 0, 130  # exit codes, as of `aarlab run`
 
 WIDTH = 28  # of bars and of the curve
@@ -57,23 +58,23 @@ def watch(folder: Path, as_json: bool = False, console: Console | None = None) -
 
 
 def _follow(lab: WatchedLab, shown: Shown) -> int:
-    view, stopped = look(lab), 0.0
+    view, since = look(lab), time.monotonic()  # since when it is so, and nothing is being drawn
     while True:
-        began = time.monotonic()
-        if view["state"] == "done" and not view["drawing"]:
+        before, lasting = view, time.monotonic() - since
+        if view["state"] == "done" and (view["settled"] or lasting > DAMAGED_SECONDS):
             shown.last(view)
             return DONE
-        stopped = stopped or began if view["state"] == "stopped" else 0.0
-        if stopped and not shown.patient and began - stopped > STOPPED_SECONDS:
+        if view["state"] == "stopped" and lasting > STOPPED_SECONDS and not shown.patient:
             shown.last(view)
             return STOPPED
         shown(view)
-        if view["state"] != "done":
-            time.sleep(EVERY)
+        time.sleep(EVERY if view["state"] != "done" else 0.1)
         try:
             view = look(lab)
         except Infrastructure as error:  # a locked database, mostly
             view = {**view, "advice": [{"level": "look", "text": f"not read just now: {error}"}]}
+        if view["drawing"] or view["state"] != before["state"]:
+            since = time.monotonic()
 
 
 def look(lab: WatchedLab) -> Json:

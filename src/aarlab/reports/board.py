@@ -22,6 +22,7 @@ from aarlab.reports.figures import (
     rows_of,
     transparent,
 )
+from aarlab.reports.sentences import plus_zero
 
 Kind = Literal["ranked", "not ranked", "baseline"]
 
@@ -144,12 +145,14 @@ def _strip(m: Measured, wide: bool) -> dict[str, Any]:
         return default if value is None else (value - low + pad) / (high - low + 2 * pad)
 
     middle, kind = at(m.value, 0.0), m.word if m.word in WORDS else "outside or in doubt"
-    number = f"{m.value:.2f}" + (f" [{m.low:.2f}, {m.high:.2f}]" if m.low is not None and m.high is not None else "")
+    number = f"{plus_zero(m.value):.2f}"
+    if m.low is not None and m.high is not None:
+        number += f" [{plus_zero(m.low):.2f}, {plus_zero(m.high):.2f}]"
     allowed = "" if kind == "not judged" else f", allowed {_allowed(m)}"
     return {
         "who": m.row, "kind": kind, "x": middle, "low": at(m.low, middle), "high": at(m.high, middle),
         "least": at(m.least, 0.0), "most": at(m.most, 1.0), "zero": at(0.0, 0.0), "one": at(1.0, 1.0),
-        "t": number + allowed if wide else f"{m.value:.2f}", "tip": f"{m.row}: {number}{allowed}",
+        "t": number + allowed if wide else f"{plus_zero(m.value):.2f}", "tip": f"{m.row}: {number}{allowed}",
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from aarlab.w2s import methods
 
 log = logging.getLogger("aarlab.server")
 
-RESERVED = (LAB, OPERATOR, VIEWER, FLEET)
+RESERVED = (LAB, OPERATOR, VIEWER, FLEET, "everyone")
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 

@@ -689,11 +689,13 @@ async function send(form, button, fields) {
 
 // Copying, theme
 
-on("click", "[data-copy]", async (button) => {
+// `data-copy` holds the text, or `data-copy-from` the id of the element that does
+on("click", "[data-copy], [data-copy-from]", async (button) => {
   const before = button.textContent;
   if (button.ariaBusy) return;
   button.ariaBusy = "true";
-  const copied = navigator.clipboard ? navigator.clipboard.writeText(button.dataset.copy) : Promise.reject();
+  const text = named(button.dataset.copyFrom)?.textContent ?? button.dataset.copy;
+  const copied = navigator.clipboard ? navigator.clipboard.writeText(text) : Promise.reject();
   button.textContent = await copied.then(() => "copied", () => "the browser forbids copying");
   setTimeout(() => { button.textContent = before; button.ariaBusy = null; }, 1500);
 });
