@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dashboard_site import served
 from recorded_lab import make
 

@@ -60,8 +60,9 @@ def transforms():
 
 def test_a_plain_request_is_sent_as_the_client_would_have_made_it(transforms):
     own, ours, shape = transforms
-    request = {"model": "m", "messages": MESSAGES, "temperature": openai.NOT_GIVEN, "stream": False, "tools": [
-        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]}  # fmt: skip
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    left_out = openai.NOT_GIVEN
+    request = {"model": "m", "messages": MESSAGES, "temperature": left_out, "stream": False, "tools": [tool]}
     assert asyncio.run(ours(request, shape)) == asyncio.run(own(request, shape))
     assert ours is not own
 

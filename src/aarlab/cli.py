@@ -102,9 +102,7 @@ def resume(lab: LabArgument = None, open_: Opens = False) -> None:
 def serve(
     lab: Annotated[Path | None, typer.Argument(help="Lab folder to begin with.", show_default="all labs")] = None,
     labs: Annotated[Path | None, typer.Option(help="Folder of labs.", show_default="LAB's, else ./labs")] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Loopback port.", show_default="8642, or the next free one")
-    ] = None,
+    port: Annotated[int | None, typer.Option(help="Loopback port.", show_default="8642, or the next free one")] = None,
     open_: Annotated[bool, typer.Option("--open", help="Open a browser.")] = False,
     link: Annotated[bool, typer.Option("--link", help="Print a new link to the dashboard that runs.")] = False,
     viewer_link: Annotated[bool, typer.Option("--viewer-link", help="The same, for who only looks.")] = False,
@@ -124,7 +122,7 @@ def serve(
 
       aarlab serve labs/mine --port 9000
 
-      aarlab serve --viewer-link                   while it runs, from another terminal
+      aarlab serve --viewer-link       while it runs, from another terminal
     """
     from aarlab.dashboard import running
 
@@ -153,7 +151,7 @@ def status(
     with --json one object a line for each change. It ends with code 0 when the run is done; without a terminal also,
     with code 130, when the run is stopped before.
 
-    Examples: aarlab status      aarlab status --watch      aarlab status labs/mine --watch --json
+    Examples: aarlab status --watch      aarlab status labs/mine --json
     """
     from aarlab.fleet import launch, plan
 

@@ -39,6 +39,7 @@ VIEWS: dict[str, View] = {
     "leaderboard": View(
         "Leaderboard", "/leaderboard", "leaderboard.html.j2",
         lambda lab, about, query: leaderboard.page(lab.snapshot(), lab.store, query), "Leaderboard", "l",
+        charts=("board", "claims"),
     ),
     "submissions": View(
         "Submission", "/submissions/{about}", "submission.html.j2",
@@ -50,11 +51,12 @@ VIEWS: dict[str, View] = {
     ),
     "posts": View(
         "Thread", "/forum/{about}", "thread.html.j2",
-        lambda lab, about, query: forum.thread(lab.snapshot(), lab.store, number(about)), live=False,
+        lambda lab, about, query: forum.thread(lab.snapshot(), lab.store, number(about), query), live=False,
     ),
     "researchers": View(
         "Researcher", "/researchers/{about}", "researcher.html.j2",
         lambda lab, about, query: researcher.page(lab.snapshot(), lab.store, about, query),
+        charts=("researcher",),
     ),
     "ideas": View(
         "Ideas", "/ideas", "ideas.html.j2", lambda lab, about, query: ideas.page(lab.snapshot(), lab.store), "Ideas",

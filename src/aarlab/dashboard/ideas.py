@@ -1,8 +1,8 @@
 """What the fleet thinks about: families of ideas over time, how many it keeps alive, how much code, who built on whom.
 
-Definitions and charts are the report's. What is dear is bounded, and the page says so: it reads at most `READ` method
-files of a lab, evenly spread (the others are read between pages), and the newest `POSTS` posts; charts draw at most
-`DRAWN` ideas.
+Definitions and charts are the report's. What is dear is bounded, and the page says so: it reads the method files of a
+lab of up to `READ` submissions, and of a larger one those that lead to the best (the lab's background work reads the
+others); of posts it reads the newest `POSTS`; charts draw at most `DRAWN` ideas.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from aarlab.reports.figures import Event
 from aarlab.reports.results import ancestors
 from aarlab.store import Rows, Store
 
-READ = 600  # method files of a lab that are looked into for a page, and whose size is measured
-POSTS = 1000  # newest posts of a lab that are read
+READ = 500  # method files of a lab that a page reads, and that the chart of sizes measures
+POSTS = 300  # newest posts of a lab that are read
 DRAWN = 900  # ideas in a chart
 LINKED = 600  # methods in the lineage chart
 LISTED = 50  # rows of a table
@@ -102,7 +102,10 @@ def _opened(lab: Snapshot, store: Store | None) -> Iterator[Store]:
 
 def _think(lab: Snapshot, rows: Rows) -> Thoughts:
     known = {s.id: said for s in lab.submissions.values() if (said := FAMILY.get(s.bundle_hash)) is not None}
-    known |= {s.id: said for s in spread(lab) if (said := family_of(lab.folder, s.bundle_hash)) is not None}
+    wanted = lab.submissions if len(lab.submissions) <= READ else leading(lab)
+    for number in wanted:
+        if (said := family_of(lab.folder, lab.submissions[number].bundle_hash)) is not None:
+            known[number] = said
     posts = _newest(lab, rows)
     oldest = min(posts, default=0)
     stored = [*rows.ideas("submission"), *rows.ideas("post", since=oldest)]
@@ -116,7 +119,7 @@ def _think(lab: Snapshot, rows: Rows) -> Thoughts:
 
 
 def spread(lab: Snapshot) -> list[Submission]:
-    """The submissions whose files are looked into: all, or every so many, and those that lead to the best."""
+    """The submissions whose size is measured: all, or every so many, and those that lead to the best."""
     everything = list(lab.submissions.values())
     step, lead = max(1, -(-len(everything) // READ)), set(leading(lab))
     return [s for s in everything if s.id % step == 0 or s.id in lead]

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from aarlab.dashboard.words import markdown
 from aarlab.reports import sentences
-from aarlab.reports.text import html_code, plain
+from aarlab.reports.text import plain
 
 HERE = Path(__file__).parent
 TEMPLATES = (HERE / "templates", HERE.parent / "reports" / "templates")
@@ -36,7 +36,7 @@ def environment() -> Environment:
         "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
         "zero": sentences.plus_zero, "iso": iso, "ago": ago, "clock": clock, "markdown": markdown, "share": share,
     }  # fmt: skip
-    made.globals |= {"static": static, "p": made.get_template("parts.j2").module, "highlighted": highlighted}
+    made.globals |= {"static": static, "p": made.get_template("parts.j2").module}
     return made
 
 
@@ -53,11 +53,6 @@ def parts(template: str, context: dict[str, Any]) -> dict[str, str]:
         inside = part.new_context(context)
         found |= {n: "".join(b(inside)).strip() for n, b in part.blocks.items() if n.startswith(PART)}
     return found
-
-
-def highlighted(source: str) -> Markup:
-    """A method file as escaped HTML, its tokens in classes."""
-    return Markup(html_code(source)[0])
 
 
 @cache

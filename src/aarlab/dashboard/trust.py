@@ -9,6 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from aarlab.dashboard.lab import Json, Snapshot
 from aarlab.dashboard.lines import KINDS, did, words
 from aarlab.dashboard.protection import isolation, not_protected
 from aarlab.errors import Infrastructure, InputError
-from aarlab.records import Estimate, Judgement, LedgerLine, Submission
+from aarlab.records import Estimate, Judgement, LedgerLine
 from aarlab.reports import bits, sentences
 from aarlab.store import Rows, Store
 from aarlab.store.registry import Earlier, Registry, state_file
 from aarlab.vault import practice
 from aarlab.vault import verify as ledger_check
-from aarlab.vault.feedback import HARD_TOP, Budget, Ladder, released_bits
+from aarlab.vault.feedback import HARD_TOP, Budget, Ladder
 
 LINES = 50  # of the ledger on a page
 LISTED = 50  # alarms, controls, audits
@@ -229,14 +230,13 @@ def told(lab: Snapshot) -> list[bits.Told]:
     """Every answer in the order in which it was given."""
     given = [s for s in lab.submissions.values() if s.answer is not None and s.repeat_of is None]
     given = sorted(given, key=lambda s: (s.finished or s.created, s.id))
-    rungs = _rungs(lab)
-    return [_told(lab, number, s, rungs) for number, s in enumerate(given, 1)]
-
-
-def _told(lab: Snapshot, number: int, s: Submission, rungs: int) -> bits.Told:
-    minutes = max(0.0, ((s.finished or s.created) - lab.started) / 60)
-    href = f"/labs/{lab.name}/submissions/{s.id}"
-    return bits.Told(number, minutes, released_bits(number, rungs), s.record is not None, s.id, href)
+    rungs, released, found = _rungs(lab), 0.0, []
+    for number, s in enumerate(given, 1):
+        released += log2((number + rungs) / number)  # what `released_bits` grows by, without its large numbers
+        minutes = max(0.0, ((s.finished or s.created) - lab.started) / 60)
+        href = f"/labs/{lab.name}/submissions/{s.id}"
+        found.append(bits.Told(number, minutes, released, s.record is not None, s.id, href))
+    return found
 
 
 # Audits

@@ -44,6 +44,8 @@ MOST_CHARACTERS = 12_000
 
 def known(family: str) -> str:
     """The family's name as it is written here. Raises InputError naming all of them."""
+    if family in FAMILIES:
+        return family
     name = " ".join(family.lower().replace("_", " ").split())
     for candidate in (name, name.replace(" ", "-"), name.replace("-", " ")):
         if candidate in FAMILIES:

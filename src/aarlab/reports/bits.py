@@ -10,6 +10,9 @@ import altair as alt
 
 from aarlab.reports.figures import ALERT, BEST, INK, MUTED, NARROW, Chart, minutes_axis, rows_of, transparent
 
+MOST = 900
+"""Answers that are drawn one by one."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -27,20 +30,27 @@ def chart(told: Sequence[Told], answers: int, bound: float, minutes: float, widt
     """Two panels over time. answers, bound: what the whole budget allows, in answers and in bits."""
     inner = width - (150 if width > NARROW else 112)
     end = max([minutes, *(t.minutes for t in told), 0.1])
+    shown = _spread(told)
     rows: list[dict[str, Any]] = [{"m": 0.0, "answers": 0, "bits": 0.0}]
-    rows += [{"m": t.minutes, "answers": t.number, "bits": t.bits} for t in told]
+    rows += [{"m": t.minutes, "answers": t.number, "bits": t.bits} for t in shown]
     rows.append({**rows[-1], "m": end})
     dots = [
         {"m": t.minutes, "answers": t.number, "bits": t.bits, "record": t.record, "href": t.href,
          "tip": f"answer {t.number} (#{t.submission}): {'new record' if t.record else 'no new record'}, "
                 f"at most {t.bits:.1f} bits so far"}
-        for t in told
+        for t in shown
     ]  # fmt: skip
     panels = [
         _panel(rows, dots, "answers", "answers given", float(answers), f"{answers} allowed", end, inner, 100),
         _panel(rows, dots, "bits", "bits released at most", bound, f"{bound:.0f} bits, the bound", end, inner, 130),
     ]
     return transparent(alt.vconcat(*panels, spacing=14))
+
+
+def _spread(told: Sequence[Told]) -> list[Told]:
+    """All answers, or where there are too many to tell apart every so many, all records and the last."""
+    step = -(-len(told) // MOST)
+    return [t for t in told if step < 2 or t.record or t.number % step == 0 or t is told[-1]]
 
 
 def _panel(

@@ -159,9 +159,11 @@ def _idea(i: Idea) -> dict[str, Any]:
 
 def families(ideas: Sequence[Idea]) -> list[dict[str, Any]]:
     """Every family that occurs, most submissions first: how many submissions and posts, by how many researchers."""
+    of_family: dict[str, list[Idea]] = {name: [] for name in FAMILIES}
+    for i in ideas:
+        of_family[i.family].append(i)
     found = []
-    for name in FAMILIES:
-        own = [i for i in ideas if i.family == name]
+    for name, own in of_family.items():
         if own:
             handed_in = sum(i.kind == "submission" for i in own)
             found.append({
