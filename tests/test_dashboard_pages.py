@@ -23,6 +23,9 @@ SHOTS = [
 """Width and theme; the two that differ in both are always looked at."""
 
 AXE_LEVELS = ("serious", "critical")
+TALL = 1500  # pixels of a page that its picture shows
+DRAWN = """[...document.querySelectorAll('.chart')].every(
+    c => c.querySelector('svg') || !['', 'loading'].includes(c.innerText.trim()))"""
 STATIC_LIMIT = 100_000  # bytes of a page with its style and script, without the charts' runtime
 
 
@@ -119,10 +122,11 @@ def test_each_page_is_whole_accessible_and_stays_at_home(browser, state, address
         answer = w.page.goto(addresses[name])
         assert answer.status == 200
         w.page.evaluate("document.querySelectorAll('.chart').forEach(c => c.scrollIntoView())")
-        until(w.page, "[...document.querySelectorAll('.chart')].every(c => c.querySelector('svg, .note'))")
+        until(w.page, DRAWN)
         w.page.evaluate("window.scrollTo(0, 0)")
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        w.page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}.png", full_page=True)
+        clip = {"x": 0, "y": 0, "width": width, "height": min(TALL, w.page.evaluate("document.body.scrollHeight"))}
+        w.page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}.png", full_page=True, clip=clip)
         assert w.page.evaluate("document.documentElement.scrollWidth") <= width
         found = axe.Axe().run(w.page).response["violations"]
         serious = {v["id"]: [n["html"][:120] for n in v["nodes"][:3]] for v in found if v["impact"] in AXE_LEVELS}

@@ -69,7 +69,7 @@ def run(
 
     Examples:
 
-      aarlab run --open                            nine searches on w2s-math, no key needed, watched in a browser
+      aarlab run --open          nine searches, no key needed, watched in a browser
 
       aarlab run w2s-code --minutes 20 --answers 150
 
