@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -54,7 +55,12 @@ def add_actions(app: FastAPI, site: Site) -> None:
     lab_action("/resume", lambda lab, fields: controls.resume(lab))
     lab_action("/end-research", lambda lab, fields: controls.end_research(lab, fields.get("reason", "")))
     lab_action("/message", lambda lab, f: controls.message(lab, f.get("to", "everyone"), f.get("text", "")), "/forum")
-    lab_action("/verify", lambda lab, fields: str(trust.verify(lab)["text"]), "/trust")
+    def verify(lab: Path, fields: Fields) -> str:
+        said = str(trust.verify(lab)["text"])
+        site.changed(lab.name)  # nothing in the lab has: pages show when it was verified last
+        return said
+
+    lab_action("/verify", verify, "/trust")
 
     @app.post("/labs/{lab}/researchers/{name}/{what}", response_model=None)
     async def researcher(request: Request, lab: str, name: str, what: str) -> Response:

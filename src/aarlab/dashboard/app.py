@@ -222,7 +222,9 @@ def being_made(labs: Labs) -> list[Json]:
 
 
 def _several(site: Site, request: Request) -> list[Snapshot]:
-    names = list(dict.fromkeys(request.query_params.getlist("lab")))[:MOST_COMPARED]
+    names = list(dict.fromkeys(request.query_params.getlist("lab")))
+    if len(names) > MOST_COMPARED:
+        raise InputError(f"{len(names)} labs are too many to compare; choose up to {MOST_COMPARED}")
     return [site.labs.get(name).snapshot() for name in names]
 
 

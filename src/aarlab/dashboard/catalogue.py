@@ -60,11 +60,11 @@ VIEWS: dict[str, View] = {
     ),
     "ideas": View(
         "Ideas", "/ideas", "ideas.html.j2", lambda lab, about, query: ideas.page(lab.snapshot(), lab.store), "Ideas",
-        "i",
+        "i", charts=("families", "entropy", "distinct", "complexity", "lineage"),
     ),
     "trust": View(
         "Trust", "/trust", "trust.html.j2",
-        lambda lab, about, query: trust.page(lab.snapshot(), lab.store, query), "Trust", "t",
+        lambda lab, about, query: trust.page(lab.snapshot(), lab.store, query), "Trust", "t", charts=("bits",),
     ),
 }  # fmt: skip
 
