@@ -99,8 +99,11 @@ class Snapshot:
     @property
     def drawn_version(self) -> str:
         """Another one whenever charts may look different; heartbeats and costs do not count."""
-        parts = (len(self.submissions), len(self.entries), self.drawing, self.posts, self.phase,
-                 max((j.time for j in self.judgements.values()), default=0.0), self.report is not None, self.budget["answers"]["used"], len(self.families))  # fmt: skip
+        judged = max((j.time for j in self.judgements.values()), default=0.0)
+        parts = (
+            len(self.submissions), len(self.entries), self.drawing, self.posts, self.phase, judged,
+            self.report is not None, self.budget["answers"]["used"], len(self.families),
+        )  # fmt: skip
         return "-".join(map(str, parts))
 
     @property
