@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -127,7 +128,7 @@ class Snapshot:
         s = self.submissions.get(number)
         return self.measured.get((s.repeat_of or number) if s is not None else number, [])
 
-    @property
+    @cached_property
     def best(self) -> Entry | None:
         """The highest ranked score so far."""
         ranked = [e for e in self.entries if e.submission.ranked]
