@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+import threading
+import time
 
+import pytest
+import uvicorn
+
+from aarlab.server.app import create_app
+from aarlab.server.lab import Lab
 from dashboard_site import served
 from recorded_lab import make
 
@@ -32,7 +39,7 @@ def dashboard(site):
     return schema.exclude(path_regex="/live$").exclude(method="POST", path="/labs")
 
 
-def wild(schema, address, spoil=lambda case: None):
+def wild(schema, address, spoil=lambda case: None, token=TOKEN):
     """Ask every operation of an interface a few wild things; (operations, answers by status)."""
     operations, statuses = 0, {}
     for result in schema.get_all_operations():
@@ -42,7 +49,7 @@ def wild(schema, address, spoil=lambda case: None):
         @hypothesis.given(case=result.ok().as_strategy())
         def ask(case):
             spoil(case)
-            answer = case.call(headers={"Authorization": f"Bearer {TOKEN}", "Origin": address}, timeout=30)
+            answer = case.call(headers={"Authorization": f"Bearer {token}", "Origin": address}, timeout=30)
             statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
             assert answer.status_code < 500, f"{case.formatted_path}: {answer.status_code} {answer.text[:300]}"
 
@@ -59,4 +66,31 @@ def test_no_request_makes_the_dashboard_fail(dashboard, site):
 
     operations, statuses = wild(dashboard, site.address, real_lab)
     assert operations > 15
+    assert statuses.get(200, 0) > 10
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A lab's own service on TCP, without its scorer; its address and the operator's token."""
+    folder = make(tmp_path / "lab", submissions=10, posts=5)
+    lab = Lab(folder)
+    config = uvicorn.Config(create_app(lab), port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}", json.loads((folder / "run" / "tokens.json").read_text())["operator"]
+    server.should_exit = True
+    thread.join(10)
+    lab.close()
+
+
+def test_no_request_makes_a_lab_service_fail(service):
+    """The same for the interface that researchers and operators have."""
+    address, token = service
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    operations, statuses = wild(schema, address, token=token)
+    assert operations > 20
     assert statuses.get(200, 0) > 10
