@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
@@ -91,7 +91,6 @@ class Snapshot:
     finalists: tuple[int, ...]
     winner: int | None
     posts: int
-    last_post: int
     last_event: int
     ledger: Json  # lines, head
     drawing: int  # intervals still to be drawn
@@ -119,9 +118,9 @@ class Snapshot:
     def entry(self, number: int) -> Entry | None:
         return self.by_number.get(number)
 
-    @property
+    @cached_property
     def by_number(self) -> dict[int, Entry]:
-        return self._by_number
+        return {e.submission.id: e for e in self.entries}
 
     def findings(self, number: int) -> list[Finding]:
         """What audits found; a submission that repeats another's method has that one's."""
@@ -134,7 +133,6 @@ class Snapshot:
         ranked = [e for e in self.entries if e.submission.ranked]
         return max(ranked, key=lambda e: e.pgr.mean, default=None)
 
-    _by_number: dict[int, Entry] = field(default_factory=dict, repr=False)
 
 
 class WatchedLab:
@@ -270,9 +268,9 @@ class WatchedLab:
             budget=self._budget(rows, used, accounts, len(submissions)), ladder=self._ladder(rows),
             judgements=judgements, measured=rows.findings(), families=self._family_of(rows, submissions),
             finalists=tuple(rows.meta("finalists", [])), winner=rows.meta("winner"), posts=rows.count_all_posts(),
-            last_post=rows.last_post(), last_event=rows.last_event(),
+            last_event=rows.last_event(),
             ledger={"lines": last.number if last else 0, "head": last.hash if last else ""}, drawing=drawing,
-            report=report, _by_number={e.submission.id: e for e in entries},
+            report=report,
         )  # fmt: skip
 
     def _baselines(

@@ -20,6 +20,9 @@ NEARLY = 0.9  # of a budget, from which the page says that it ends soon
 LINES = ("phase", "alarm", "control", "stop", "overrule")
 """Ledger lines that are events for people; answers are shown with their submissions."""
 
+STEPS = ("note", "retry", "compaction")
+"""Steps of a conversation that are."""
+
 
 def page(lab: Snapshot, store: Store) -> Json:
     return {
@@ -154,12 +157,12 @@ def counts(lab: Snapshot) -> Json:
 def events(lab: Snapshot, store: Store, limit: int = EVENTS) -> list[Json]:
     """What happened last, newest first: {"time", "kind", "who", "text", and what it is about}."""
     with store.read() as rows:
-        posts = rows.post_page(limit=limit)[1]
+        posts = rows.posts(limit=limit)[::-1]
         lines = [line for kind in LINES for line in rows.lines_of(kind)[-limit:]]
-        steps = [e for e in rows.newest_events(limit=200) if e.kind in ("note", "retry", "compaction")]
+        steps = rows.newest_events(STEPS, limit)
     recent = sorted(lab.submissions.values(), key=lambda s: s.finished or s.created)[-limit:]
     found = [_of_submission(lab, s) for s in recent] + [_of_post(p) for p in posts]
-    found += [_of_line(x) for x in lines] + [_of_step(e) for e in steps[:limit]]
+    found += [_of_line(x) for x in lines] + [_of_step(e) for e in steps]
     found = [{"submission": None, "post": None, **e} for e in found]
     return sorted(found, key=lambda e: -float(e["time"]))[:limit]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields
 
 from sqlalchemy import func, select
@@ -44,15 +44,9 @@ class EventRows(Base):
         """The number of the newest step; 0 before the first."""
         return int(self.c.execute(select(func.max(t.events.c.id))).scalar() or 0)
 
-    def newest_events(
-        self, researcher: str | None = None, limit: int = 50, before: int | None = None
-    ) -> list[EventRow]:
-        """The newest steps, or those before number `before`, of one researcher or of all, newest first."""
-        query = select(t.events).order_by(t.events.c.id.desc()).limit(limit)
-        if researcher is not None:
-            query = query.where(t.events.c.researcher == researcher)
-        if before is not None:
-            query = query.where(t.events.c.id < before)
+    def newest_events(self, kinds: Collection[str], limit: int) -> list[EventRow]:
+        """The newest steps of these kinds, newest first."""
+        query = select(t.events).where(t.events.c.kind.in_(kinds)).order_by(t.events.c.id.desc()).limit(limit)
         return [EventRow(**row._mapping) for row in self.c.execute(query)]
 
     def event_heads(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -65,25 +65,6 @@ class ForumRows(Base):
         query = select(t.posts).where(t.posts.c.submission == submission).order_by(t.posts.c.id).limit(limit)
         return [_post(r) for r in self.c.execute(query)]
 
-    def post_page(
-        self, search: str = "", kind: str | None = None, by: str | None = None, threads: bool = False,
-        offset: int = 0, limit: int = 50,
-    ) -> tuple[int, list[Post]]:  # fmt: skip
-        """(how many match, one page of them, newest first). threads: only posts that answer no other."""
-        p = t.posts.c
-        matching = []
-        if search:
-            matching.append(or_(p.title.icontains(search, autoescape=True), p.body.icontains(search, autoescape=True)))
-        if kind is not None:
-            matching.append(p.kind == kind)
-        if by is not None:
-            matching.append(p.researcher == by)
-        if threads:
-            matching.append(p.parent.is_(None))
-        total = self.c.execute(select(func.count()).select_from(t.posts).where(*matching)).scalar_one()
-        query = select(t.posts).where(*matching).order_by(p.id.desc()).offset(offset).limit(limit)
-        return int(total), [_post(r) for r in self.c.execute(query)]
-
     def post_parents(self) -> dict[int, int | None]:
         """Every post and the one that it answers, oldest first; None also where that one is gone."""
         ids, parents = self.c.exec_driver_sql(LINKS).one()
@@ -121,12 +102,6 @@ class ForumRows(Base):
             whole = int(values.pop("whole"))
             found[row.id] = (Post(**values), whole)
         return found
-
-    def answers_to(self, numbers: Sequence[int]) -> dict[int, int]:
-        """Post -> how many posts answer it; without those that none answers."""
-        p = t.posts.c
-        query = select(p.parent, func.count()).where(p.parent.in_(numbers)).group_by(p.parent)
-        return {int(row[0]): int(row[1]) for row in self.c.execute(query)}
 
 
 def _post(row: Row[Any]) -> Post:
