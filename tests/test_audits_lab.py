@@ -86,7 +86,7 @@ def test_copies_of_one_method_take_one_slot(tmp_path: Path) -> None:
     with ToyLab(tmp_path / "lab", settings(3, audited=False)) as lab:
         first = lab.score(toy.LEARNER)["id"]
         lab.score(toy.variant("'the same again'"))
-        other = lab.score(toy.SHARPER.format(margin=0.3), who="r2")["id"]
+        other = lab.score(toy.SHARPER.format(margin=0.1), who="r2")["id"]
         assert sorted(lab.reach("record")["finalists"]) == sorted([first, other])
 
 
