@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from aarlab.sandbox import limits
+from aarlab.sandbox.base import SandboxProcess
 from aarlab.sandbox.limits import Cgroup, Limits
+from aarlab.sandbox.watch import AT_REST, Watched
 
 SMALL = Limits(memory_mb=64, cpu_seconds=0, processes=8, file_mb=1, disk_mb=1)
 
@@ -121,3 +124,50 @@ def test_counting_stops_early(tmp_path: Path) -> None:
     start = time.perf_counter()
     assert 40_000 <= limits.disk_bytes(tmp_path, 40_000) <= 50_000
     assert time.perf_counter() - start < 1
+
+
+class Counted:
+    """A process whose CPU time is what the test says; it counts how often it is measured."""
+
+    def __init__(self, ran: float | None) -> None:
+        self.ran, self.measured = ran, 0
+
+    def exact_cpu_seconds(self) -> float | None:
+        return self.ran
+
+    def pids(self) -> list[int]:
+        self.measured += 1
+        return []
+
+    def cpu_seconds(self) -> float:
+        return self.ran or 0.0
+
+
+def watched(process: Counted) -> Watched:
+    return Watched(cast(SandboxProcess, process), 0, SMALL, workspace=None, memory_is_held=True)
+
+
+def looks(one: Watched, times: int) -> None:
+    for _ in range(times):
+        one.due = 0.0
+        one.look()
+
+
+def test_a_sandbox_in_which_nothing_ran_is_not_measured_again() -> None:
+    """Its CPU time tells; the least that runs in it, and in any case a while, makes it be measured."""
+    one = watched(process := Counted(1.0))
+    looks(one, 5)
+    assert (process.measured, one.rests) == (1, True)
+    process.ran = 1.000001
+    looks(one, 5)
+    assert process.measured == 2
+    one.measured -= AT_REST
+    looks(one, 1)
+    assert (process.measured, one.rests) == (3, False)
+
+
+def test_without_an_exact_count_every_look_measures() -> None:
+    """Clock ticks are too coarse to tell that nothing ran."""
+    one = watched(process := Counted(None))
+    looks(one, 5)
+    assert (process.measured, one.rests) == (5, False)

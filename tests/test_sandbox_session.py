@@ -369,6 +369,19 @@ def test_a_full_workspace_is_told_and_made_to_fit(own: Callable[..., Session], t
     assert one.exec(shell("echo small > small; sleep 1; ls big1")).code == 0
 
 
+def test_what_wakes_up_in_a_sandbox_at_rest_is_still_held(own: Callable[..., Session]) -> None:
+    """While nothing runs nothing is measured; a process in the background that begins to write is seen."""
+    one = own()
+    late = "(sleep 2; for n in 1 2 3; do dd if=/dev/zero of=big$n bs=1M count=12 status=none; done; sleep 60) &"
+    one.exec(shell(late))
+    end = time.monotonic() + 20
+    while one.alive:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with pytest.raises(SandboxGone, match="more than 24 MB of disk"):
+        one.exec(shell("true"))
+
+
 def test_too_much_memory_is_told(own: Callable[..., Session]) -> None:
     """By the kernel's count where it holds the memory, else by the watch."""
     one = own()

@@ -22,11 +22,14 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from aarlab import settings as settings_file
 from aarlab.fleet import keys
+from aarlab.llm import thrift
+from aarlab.llm.prices import price_of
 from aarlab.sandbox.enter import die_with
 from aarlab.settings import Settings
 
@@ -43,8 +46,10 @@ WARM = (
     "aarlab.llm.registry", "aarlab.llm.seat", "aarlab.llm.session", "anyio._backends._asyncio",
     "inspect_ai.agent._acp", "inspect_ai.agent._acp.server", "inspect_ai.model._providers.providers",
     "inspect_ai._util.entrypoints", "fastapi", "uvicorn.protocols.http.auto", "requests",
+    "inspect_ai.model._openai_responses", "inspect_ai.model._providers.anthropic",
 )  # fmt: skip
-"""What a first session imports late; a name that a newer framework lacks only costs time."""
+"""What a first session imports late; a name that a newer framework lacks only costs time. The last two are imported
+for every sample, whichever provider it uses, if their clients are installed."""
 
 
 class Redacting:
@@ -78,8 +83,19 @@ def warm(settings: Settings) -> None:
     for name in (*WARM, *sorted({CLIENTS[v] for v in vendors if v in CLIENTS})):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    know_models({settings.model_of(one) for one in settings.researchers if one.is_language_model})
+    thrift.save()
     gc.collect()
     gc.freeze()  # so that a child's collector does not copy what it only looks at
+
+
+def know_models(names: Iterable[str]) -> None:
+    """Read the tables of models and of prices, so that no child does."""
+    from inspect_ai.model import get_model_info
+
+    for name in names:
+        get_model_info(name)
+        price_of(name)
 
 
 class Nursery:

@@ -27,7 +27,7 @@ Transform = Callable[[Any, Any], Awaitable[Any]]
 
 
 def save() -> None:
-    """Once in a process, after its imports."""
+    """After a process's imports; once more does no harm."""
     gc.set_threshold(*COLLECT_AFTER)
     if "openai" not in sys.modules:
         return

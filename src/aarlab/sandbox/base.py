@@ -116,6 +116,11 @@ class SandboxProcess:
             self._cpu = max(self._cpu, used)
             return self._cpu
 
+    def exact_cpu_seconds(self) -> float | None:
+        """CPU time that ran inside as the kernel counts it, to the microsecond; None where it does not."""
+        with self._lock:
+            return self._cgroup.cpu_seconds() if self._cgroup else None
+
     def rss_bytes(self) -> int:
         """Memory in use inside, shared pages counted once."""
         used = self._cgroup.memory_bytes() if self._cgroup else None

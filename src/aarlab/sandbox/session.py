@@ -27,6 +27,7 @@ from aarlab.sandbox.base import SandboxProcess, SandboxSpec
 from aarlab.sandbox.library import PACKAGE, PYTHON
 from aarlab.sandbox.process import outside
 from aarlab.sandbox.trim import trim
+from aarlab.sandbox.watch import WATCH
 
 PROGRAM = "/run/attendant.py"
 PIECE = 1 << 18  # bytes of a body that we send
@@ -297,6 +298,7 @@ class Line:
         if gone:
             call.over.set()
             return
+        WATCH.stir()
         self.send({**order, "id": call.number})
         if content is not None:
             for start in range(0, len(content), PIECE):

@@ -3,6 +3,9 @@
 Where the kernel holds a limit itself (cgroups, rlimits) the watch only confirms it. Disk is always watched: a
 bind-mounted folder has no quota. The free space of its file system is read every `TICK`, and the folder is
 measured when that fell noticeably, and in any case several times a second.
+
+A sandbox in which nothing ran since it was last measured is as it was: where the kernel counts its CPU time to the
+microsecond, that one number is read instead, so that a hundred researchers who wait for their models cost nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from aarlab.sandbox.limits import Limits
 
 TICK = 0.05
 MEASURE = 0.25
+REST = 0.5
+"""Seconds between looks while nothing runs in any sandbox; a command's start ends the rest at once."""
+AT_REST = 5.0
+"""Seconds after which a sandbox is measured although nothing ran in it."""
 MOST_FILES = 20_000
 
 
@@ -37,12 +44,21 @@ class Watched:
     due: float = 0.0
     free: int = 0
     device: int = field(default=0)
+    ran: float | None = None  # CPU seconds when it was last measured, where the kernel counts them exactly
+    measured: float = 0.0
+    rests: bool = False
 
     def look(self) -> str | None:
         """The limit that is broken, if one is."""
         now = time.monotonic()
         if now < self.due and not self._filling():
             return None
+        ran = self.process.exact_cpu_seconds()
+        self.rests = ran is not None and ran == self.ran and now < self.measured + AT_REST
+        if self.rests:
+            self.due = now + MEASURE
+            return None
+        self.ran, self.measured = ran, now  # read before the measuring: what runs meanwhile is seen next time
         verdict = self._measure()
         # a big tree takes long to walk: never spend more than a fifth of the time on it
         self.due = now + max(MEASURE, 5 * (time.monotonic() - now))
@@ -98,6 +114,11 @@ class Watch:
         self._lock = threading.Lock()
         self._watched: list[Watched] = []
         self._thread: threading.Thread | None = None
+        self._stir = threading.Event()
+
+    def stir(self) -> None:
+        """Something begins in a sandbox: look closely again."""
+        self._stir.set()
 
     def add(self, one: Watched) -> None:
         with self._lock:
@@ -105,6 +126,7 @@ class Watch:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="sandbox-watch", daemon=True)
                 self._thread.start()
+        self.stir()
 
     def _run(self) -> None:
         while True:
@@ -116,7 +138,16 @@ class Watch:
             for one in watched:
                 with contextlib.suppress(OSError):
                     self._judge(one)
+            self._pause(watched)
+
+    def _pause(self, watched: list[Watched]) -> None:
+        """Until the next look: long while nothing runs anywhere."""
+        if not all(one.rests for one in watched):
             time.sleep(TICK)
+        elif self._stir.wait(REST):
+            self._stir.clear()
+            for one in watched:
+                one.rests = False
 
     def _judge(self, one: Watched) -> None:
         verdict = one.look()
