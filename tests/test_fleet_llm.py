@@ -307,6 +307,20 @@ def test_what_finished_stays_finished(tmp_path):
     assert HostWorker(tmp_path, ResearcherSpec("r1", "llm"), Nursery(tmp_path)).state == "finished"
 
 
+def test_what_a_library_prints_is_no_answer_of_the_nursery(tmp_path):
+    """Its supervisor reads lines of JSON; anything else would end the fleet."""
+    folder = tmp_path / "lab"
+    create_lab(folder, toy.settings(), [toy.make_pack(tmp_path / "pack")])
+    program = (
+        "from aarlab.llm import nursery\n"
+        "nursery.warm = lambda settings: print('welcome to a library')\n"
+        f"nursery.main(['--lab', {str(folder)!r}, '--parent', {str(os.getpid())!r}])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], input="", capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "welcome to a library" in ended.stderr
+
+
 # What is shown
 
 

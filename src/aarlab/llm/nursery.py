@@ -8,7 +8,7 @@ lines of JSON:
     out   {"name": NAME, "pid": PID}            it runs; a process group of its own
           {"name": NAME, "pid": PID, "code": N}  it has ended; -N after signal N
 
-It ends with its standard input, and its children end with it.
+It ends with its standard input, and its children end with it. What a library prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ WARM = (
 """What a first session imports late; a name that a newer framework lacks only costs time. The last two are imported
 for every sample, whichever provider it uses, if their clients are installed."""
 
+IN_THE_TABLE = "openai/gpt-4o"
+"""A model that the framework finds without making a provider, which is the children's to do."""
+
 
 class Redacting:
     """A text stream that writes everything on without keys."""
@@ -72,9 +75,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, required=True, help="end when this process does")
     asked = parser.parse_args(argv)
     die_with(asked.parent)
-    lab = asked.lab.resolve()
+    lab, answers = asked.lab.resolve(), os.dup(1)
+    os.dup2(2, 1)
     warm(settings_file.read(lab / "lab.toml"))
-    return Nursery(lab).run()
+    return Nursery(lab, answers).run()
 
 
 def warm(settings: Settings) -> None:
@@ -83,26 +87,26 @@ def warm(settings: Settings) -> None:
     for name in (*WARM, *sorted({CLIENTS[v] for v in vendors if v in CLIENTS})):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    know_models({settings.model_of(one) for one in settings.researchers if one.is_language_model})
+    read_tables({settings.model_of(one) for one in settings.researchers if one.is_language_model})
     thrift.save()
     gc.collect()
     gc.freeze()  # so that a child's collector does not copy what it only looks at
 
 
-def know_models(names: Iterable[str]) -> None:
-    """Read the tables of models and of prices, so that no child does."""
+def read_tables(models: Iterable[str]) -> None:
+    """The tables of models and of prices, so that no child reads them."""
     from inspect_ai.model import get_model_info
 
-    for name in names:
-        get_model_info(name)
+    get_model_info(IN_THE_TABLE)
+    for name in models:
         price_of(name)
 
 
 class Nursery:
-    """The forking loop, on standard input and output."""
+    """The forking loop, on standard input. answers: the descriptor that it answers on."""
 
-    def __init__(self, lab: Path) -> None:
-        self.lab = lab
+    def __init__(self, lab: Path, answers: int) -> None:
+        self.lab, self.answers = lab, answers
         self.names: dict[int, str] = {}  # of the living, by process id
 
     def run(self) -> int:
@@ -121,14 +125,14 @@ class Nursery:
                 if pid == 0:
                     return self.child(name, own)
                 self.names[pid] = name
-                tell({"name": name, "pid": pid})
+                self.tell({"name": name, "pid": pid})
 
     def reap(self) -> None:
         while self.names:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            tell({"name": self.names.pop(pid), "pid": pid, "code": os.waitstatus_to_exitcode(status)})
+            self.tell({"name": self.names.pop(pid), "pid": pid, "code": os.waitstatus_to_exitcode(status)})
 
     def child(self, name: str, nursery: int) -> int:
         """Become the researcher."""
@@ -142,15 +146,14 @@ class Nursery:
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, log), (2, log)):
             os.dup2(source, target)
-        os.close(log)
-        os.close(nothing)
+        for used in (log, nothing, self.answers):
+            os.close(used)
         sys.stdout = cast(TextIO, Redacting(sys.stdout))
         sys.stderr = cast(TextIO, Redacting(sys.stderr))
         return run(self.lab, name)
 
-
-def tell(message: dict[str, Any]) -> None:
-    os.write(1, json.dumps(message).encode() + b"\n")
+    def tell(self, message: dict[str, Any]) -> None:
+        os.write(self.answers, json.dumps(message).encode() + b"\n")
 
 
 if __name__ == "__main__":
