@@ -1,6 +1,7 @@
 # `make run` sets everything up and runs the main job; `make test` sets everything up and runs the tests.
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= logical
 BIN    := $(VENV)/bin
 
 .PHONY: run test test-slow test-train lint setup clean help
@@ -14,7 +15,7 @@ run: $(VENV)/.installed  ## nine researchers on w2s-math, then the report
 test: $(VENV)/.installed-dev  ## lint, types and all fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not train"
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow and not train"
 
 test-slow: $(VENV)/.installed-dev  ## the kill -9 drills and whole runs (about half an hour)
 	$(BIN)/pytest -m slow

@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
-from aarlab.errors import SandboxUnavailable
 from aarlab.execution import LocalExecutor, MethodRun
 from aarlab.fleet.spec import researcher_spec
 from aarlab.sandbox import open_sandbox
@@ -30,6 +29,7 @@ from aarlab.server.creation import create_lab
 from aarlab.server.lab import Lab
 from aarlab.settings import Audit
 from aarlab.vault.verify import verify
+from bwrap_here import needs_bwrap
 from toy_lab import ToyLab
 
 PLACES = (FILE_NAME, FILE_TEXT, RUN_FILE, ENVIRONMENT)
@@ -276,16 +276,6 @@ def test_nothing_in_the_vault_is_open_to_others(lab: ToyLab) -> None:
     for path in (lab.folder / "lab.db", lab.folder / "run" / "tokens.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-
-def unavailable() -> str:
-    try:
-        open_sandbox("bwrap").check()
-    except SandboxUnavailable as error:
-        return str(error)
-    return ""
-
-
-needs_bwrap = pytest.mark.skipif(bool(unavailable()), reason=f"bwrap cannot work here: {unavailable()}")
 
 LOOK = """
 import json, os, sys

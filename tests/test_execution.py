@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aarlab
-from aarlab.errors import Infrastructure, MethodError, SandboxUnavailable
+from aarlab.errors import Infrastructure, MethodError
 from aarlab.execution import LocalExecutor, MethodRun
 from aarlab.execution.base import Event
 from aarlab.execution.local import DTYPES, Worker, decode, imports
@@ -34,6 +34,7 @@ from aarlab.sandbox.limits import Cgroup, descendants
 from aarlab.w2s.draw import draw
 from aarlab.w2s.task import Layer, StudentSpec, TaskInputs
 from aarlab.w2s.view import view
+from bwrap_here import needs_bwrap
 
 ITEMS = 60
 LIMITS = Limits(memory_mb=256, cpu_seconds=0, processes=32, file_mb=0, disk_mb=0)
@@ -58,18 +59,6 @@ def toy() -> tuple[TaskInputs, np.ndarray]:
 INPUTS, TEACHERS = toy()
 DRAWS = tuple(draw(TEACHERS, np.arange(ITEMS) % 2 == 0, seed) for seed in range(3))
 N = len(DRAWS[0].test)
-
-
-def available() -> str:
-    try:
-        open_sandbox("bwrap").check()
-    except SandboxUnavailable as error:
-        return str(error)
-    return ""
-
-
-REASON = available()
-needs_bwrap = pytest.mark.skipif(bool(REASON), reason=f"bwrap cannot work here: {REASON}")
 
 
 @pytest.fixture(scope="module")

@@ -35,25 +35,14 @@ from inspect_ai.util import (
 from inspect_ai.util._sandbox import self_check
 from inspect_ai.util._sandbox.limits import override_max_exec_output_size
 
-from aarlab.errors import ConfigError, SandboxUnavailable
+from aarlab.errors import ConfigError
 from aarlab.llm import registry
 from aarlab.llm.provider import BwrapConfig, BwrapSandboxEnvironment, config_for, read_config
-from aarlab.sandbox import open_sandbox
 from aarlab.settings import Isolation, ResearcherSpec, Settings
+from bwrap_here import needs_bwrap
 
 CANARY = f"canary-{uuid.uuid4().hex}"
 
-
-def available() -> str:
-    try:
-        open_sandbox("bwrap").check()
-    except SandboxUnavailable as error:
-        return str(error)
-    return ""
-
-
-WHY_NOT = available()
-needs_bwrap = pytest.mark.skipif(bool(WHY_NOT), reason=f"bwrap cannot work here: {WHY_NOT}")
 
 NO_ROOT = {"test_exec_as_user"}
 """What no sandbox without a root can do; Inspect leaves it to each provider to say so."""

@@ -26,22 +26,11 @@ from aarlab.sandbox.base import Limits, SandboxSpec
 from aarlab.sandbox.library import PYTHON, library_binds
 from aarlab.sandbox.session import Line, Session, TooLarge
 from aarlab.sandbox.trim import trim
+from bwrap_here import WHY_NOT
 
 MB = 1 << 20
 SMALL = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=16, disk_mb=24, tmp_mb=8, var_tmp_mb=8)
 CANARY = f"canary-{uuid.uuid4().hex}"
-
-
-def available() -> str:
-    try:
-        open_sandbox("bwrap").check()
-    except SandboxUnavailable as error:
-        return str(error)
-    return ""
-
-
-WHY_NOT = available()
-needs_bwrap = pytest.mark.skipif(bool(WHY_NOT), reason=f"bwrap cannot work here: {WHY_NOT}")
 
 
 def describe(workspace: Path, **changes: Any) -> SandboxSpec:
