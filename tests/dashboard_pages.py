@@ -88,7 +88,8 @@ def check_page(html: str) -> Reading:
     """A whole page: scripts, styles and forms are ours, nothing handles events, nothing is fetched from elsewhere."""
     found = Reading(html)
     assert found.open == []
-    assert found.tags.count("script") == 2  # theme.js and app.js, which brings the charts' runtime where one is shown
+    # theme.js, idiomorph.js and app.js, which brings the charts' runtime where one is shown
+    assert found.tags.count("script") == 3
     assert not {"style", "img", "iframe", "object", "embed", "base", "math"} & set(found.tags)
     for tag, name, value in found.attributes:
         assert not name.startswith("on"), (tag, name)

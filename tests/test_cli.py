@@ -1,19 +1,27 @@
 """The command line: wrong input gets one sentence, exit code 2, and nothing is written."""
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import typer.main
+from typer.testing import CliRunner
 
 import toy
+from aarlab.cli import app
 from aarlab.fleet.lock import LabLock
 from aarlab.problems import base
 from aarlab.server.creation import create_lab
 from aarlab.settings import write as write_settings
+from aarlab.store import Store
+from toy_server import ToyServer
 
 GOOD = "def run(task, seed):\n    return task.student.fit(task.train, task.weak_labels, seed=seed).predict(task.test)\n"
 
@@ -197,3 +205,93 @@ def test_ledger_verify_names_what_was_edited(lab):
     found = aarlab("ledger", "verify", lab, cwd=lab.parent)
     assert found.returncode == 2
     assert victim.stem[:12] in found.stdout
+
+
+# Restart and message
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """A real service, and somebody who holds the lab as its supervisor would."""
+    home = tmp_path_factory.mktemp("live")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AARLAB_STATE", str(home / "state"))
+        with ToyServer(home / "lab") as server, LabLock(server.folder):
+            yield server
+
+
+def controls(folder):
+    store = Store(folder / "lab.db")
+    with store.read() as rows:
+        found = [line.body for line in rows.lines_of("control")]
+    store.close()
+    return found
+
+
+def test_a_message_to_one_or_to_everyone(live):
+    """A post that all can read, what a language model is told, and a line of the ledger that names the way."""
+    cwd = live.folder.parent
+    said = aarlab("message", live.folder, "r1", "Try fewer items.", cwd=cwd)
+    assert said.returncode == 0, said.stderr
+    number = int(re.fullmatch(r"message (\d+) to r1 is sent\n", said.stdout)[1])
+    assert live.client("r2").read_post(number)["body"] == "Try fewer items."
+    assert {"id": number, "text": "Try fewer items."}.items() <= live.client("r1").heartbeat("", heard=0)["messages"][
+        0
+    ].items()
+    all_ = aarlab("message", live.folder, "everyone", "An hour is left.", "--json", cwd=cwd)
+    assert json.loads(all_.stdout) == {"id": number + 1, "to": "everyone"}
+    assert [(c["action"], c["by"], c["to"]) for c in controls(live.folder)[-2:]] == [
+        ("message", "command line", "r1"), ("message", "command line", "everyone"),
+    ]  # fmt: skip
+    assert live.verify().faults == []
+
+
+def test_a_restart_is_asked_for(live):
+    """Also of one that was stopped; the supervisor finds the count in the run's view."""
+    cwd = live.folder.parent
+    assert aarlab("stop", "r2", "--lab", live.folder, cwd=cwd).returncode == 0
+    asked = aarlab("restart", live.folder, "r2", cwd=cwd)
+    assert (asked.returncode, asked.stdout) == (0, "r2 is started again\n")
+    again = aarlab("restart", live.folder, "r2", "--json", cwd=cwd)
+    assert json.loads(again.stdout) == {"name": "r2", "status": "waiting", "restarts": 2}
+    assert live.client("operator").run()["restarts_asked"] == {"r2": 2}
+    last = controls(live.folder)[-1]
+    assert (last["action"], last["by"], last["researcher"]) == ("restart researcher", "command line", "r2")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (("restart", "{lab}", "nobody"), ("nobody", "r1, r2, r3")),
+        (("restart", "{lab}", "everyone"), ("everyone", "r1")),
+        (("restart", "{lab}", ""), ("''", "r1")),
+        (("message", "{lab}", "nobody", "hello"), ("nobody", "r1", "everyone")),
+        (("message", "{lab}", "r1", ""), ("text", "at least 1")),
+        (("message", "{lab}", "r1", "x" * 4001), ("text", "at most 4000")),
+        (("message", "elsewhere", "r1", "hello"), ("elsewhere", "lab.toml")),
+    ],
+)
+def test_a_control_that_cannot_be(live, argv, words):
+    """One sentence that names the value and what would do; no line."""
+    known = controls(live.folder)
+    refused(aarlab(*(a.format(lab=live.folder) for a in argv), cwd=live.folder.parent), *words)
+    assert controls(live.folder) == known
+
+
+def test_controls_of_a_lab_that_does_not_run(lab):
+    for argv in (("restart", lab, "r1"), ("message", lab, "r1", "hello")):
+        refused(aarlab(*argv, cwd=lab.parent), "not running", f"aarlab resume {lab}")
+        refused(aarlab(argv[0], lab, "nobody", *argv[3:], cwd=lab.parent), "nobody", "r1")
+
+
+def test_the_reference_names_every_command_and_no_other():
+    """docs/cli.md against the commands that there are; controls of the browser have their twin."""
+    text = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    shown = {line.split("`")[1] for line in text.splitlines() if line.startswith("| `aarlab ")}
+    named = {words.split()[1] for words in shown}
+    assert named == set(typer.main.get_command(app).commands)
+    for words in ("restart LAB RESEARCHER", "message LAB RESEARCHER TEXT"):
+        assert f"aarlab {words}" in shown
+        told = CliRunner().invoke(app, [words.split()[0], "--help"]).output
+        assert "Example" in told
+        assert "--json" in told

@@ -26,6 +26,8 @@ AXE_LEVELS = ("serious", "critical")
 TALL = 1500  # pixels of a page that its picture shows
 DRAWN = """[...document.querySelectorAll('.chart')].every(
     c => c.querySelector('svg') || !['', 'loading'].includes(c.innerText.trim()))"""
+OFFERED = """[...document.querySelectorAll('.chart')].every(
+    c => c.closest('figure').querySelector('a[download][href*=".csv"]'))"""
 STATIC_LIMIT = 100_000  # bytes of a page with its style and script, without the charts' runtime
 
 
@@ -123,6 +125,7 @@ def test_each_page_is_whole_accessible_and_stays_at_home(browser, state, address
         assert answer.status == 200
         w.page.evaluate("document.querySelectorAll('.chart').forEach(c => c.scrollIntoView())")
         until(w.page, DRAWN)
+        assert w.page.evaluate(OFFERED), "each chart's numbers are one link away"
         w.page.evaluate("window.scrollTo(0, 0)")
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         clip = {"x": 0, "y": 0, "width": width, "height": min(TALL, w.page.evaluate("document.body.scrollHeight"))}
@@ -155,7 +158,7 @@ def test_hostile_forum_text_stays_inert(browser, state, site, root):
 
 
 def test_a_page_changes_while_one_looks_at_it(browser, state, site, root):
-    """A post that is written to the lab appears among the events, without a reload."""
+    """A post that is written to the lab appears among the events, without a reload, and it alone is marked as new."""
     with Watch(browser, state) as w:
         w.page.goto(f"{site.address}/labs/{RUNNING}")
         w.page.evaluate("window.still = 'the same page'")
@@ -164,6 +167,9 @@ def test_a_page_changes_while_one_looks_at_it(browser, state, site, root):
             rows.add_post(Post(0, person, "insight", "Just now <b>written</b>", "", 4_000_000_000.0))
         w.page.get_by_text("Just now <b>written</b>").wait_for(timeout=15_000)
         assert w.page.evaluate("window.still") == "the same page"
+        fresh = w.page.locator("#part_events > li[data-fresh]").all_inner_texts()
+        assert len(fresh) == 1
+        assert "Just now <b>written</b>" in fresh[0]
 
 
 @pytest.mark.parametrize("name", [n for n in PAGES if n != "thread"])

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import toy
 from aarlab.audits.policy import SHOWN_ONLY
 from aarlab.dashboard import catalogue, charts, render, submission
 from aarlab.dashboard.changes import MOST_COLOURED, Code, changes, lines
 from aarlab.dashboard.downloads import as_csv
 from aarlab.dashboard.lab import Json, Snapshot, WatchedLab, source
 from aarlab.errors import UnknownName
+from aarlab.execution.base import MethodRun, RunResult
 from aarlab.records import Submission
+from dashboard_pages import parts
+from dashboard_site import chromium, served, until
 from recorded_lab import make
+from toy_lab import ToyLab
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +118,64 @@ def test_a_repeat_shows_the_numbers_of_its_original(done: WatchedLab, lab: Snaps
     assert made["scores"] == original["scores"] != []
     assert f"the method of #{s.repeat_of}" in html(lab, made)
     assert s.id in {r["submission"] for r in original["repeats"]}
+
+
+# Live
+
+
+LIVE = {"part_head", "part_seeds", "part_audit", "part_scores", "part_findings", "part_relatives", "part_posts",
+        "part_ledger"}  # fmt: skip
+
+
+def test_every_part_is_an_element_of_the_page(done: WatchedLab, lab: Snapshot) -> None:
+    """Parts come without anybody who looks, each as the one element that it renews; the code never changes."""
+    for status in ("scored", "failed", "refused"):
+        made = page(done, one(lab, status=status).id)
+        found, whole = parts(done, "submissions", made), html(lab, made)
+        assert set(found) >= LIVE
+        for name in LIVE:
+            assert re.match(rf'<\w+ [^>]*id="{name}"', found[name]), name
+            assert whole.count(f'id="{name}"') == 1
+        assert not any('<pre class="code' in p or "csrf" in p for p in found.values())
+
+
+class Gate(toy.InProcess):
+    """Runs methods while it is open."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.opened.set()
+
+    def run(self, run: MethodRun) -> RunResult:
+        assert self.opened.wait(60)
+        return super().run(run)
+
+
+@pytest.mark.timeout(180)
+def test_the_page_of_a_queued_submission_shows_its_score_without_a_reload(tmp_path: Path) -> None:
+    """It waits, is being run, is scored: state, numbers, chart, seeds and ledger lines come by themselves."""
+    gate = Gate()
+    with ToyLab(tmp_path / "labs" / "toy", executor=gate) as running, served(tmp_path / "labs") as site:
+        running.score(toy.LEARNER)
+        gate.opened.clear()
+        for margin in (0.1, 0.2):  # as many as run at once
+            running.submit(toy.SHARPER.format(margin=margin), "r2")
+        number = running.submit(toy.SHARPER.format(margin=0.3), "r2").json()["id"]
+        with chromium() as browser:
+            tab = browser.new_page()  # type: ignore[attr-defined]
+            tab.goto(site.link())
+            tab.goto(f"{site.address}/labs/toy/submissions/{number}")
+            assert "It waits to be run" in tab.inner_text("#part_head")
+            assert "queued" in tab.inner_text("h1")
+            assert not tab.is_visible("#part_seeds")
+            tab.evaluate("window.still = 'the same page'")
+            gate.opened.set()
+            until(tab, "document.querySelector('#part_head').innerText.includes('PGR on the feedback task')")
+            until(tab, "document.querySelector('#part_seeds .chart svg') !== null")
+            assert "queued" not in tab.inner_text("h1")
+            assert len(tab.query_selector_all("#part_scores .seed")) == 2
+            assert "answer" in tab.inner_text("#part_ledger")
+            assert tab.evaluate("window.still") == "the same page"
 
 
 # Scores

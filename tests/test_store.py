@@ -149,6 +149,7 @@ def test_scores_carry_what_they_belong_to(store: Store) -> None:
         rows.add_scores([score])
         assert rows.scores() == [score]
         assert rows.scores(2) == []
+        assert rows.measured() == [(number, "record", 0.5, 1.5)]
 
 
 def test_search_takes_the_words_as_they_are(store: Store) -> None:
@@ -162,6 +163,42 @@ def test_search_takes_the_words_as_they_are(store: Store) -> None:
         assert [p.id for p in rows.posts(limit=2)] == [3, 4]
         assert [p.id for p in rows.posts(since=3)] == [4]
         assert [p.id for p in rows.posts(kind="result")] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("search", "kind", "found"),
+    [("seeds", None, [1, 2]), ("SEEDS", "result", [1]), ("é", None, [3]), ("É", None, []), ("", "insight", [2])],
+)
+def test_a_list_of_posts_and_a_page_of_them_find_the_same(
+    store: Store, search: str, kind: str | None, found: list[int]
+) -> None:
+    """In title or body, and ASCII letters in either case; other letters as they are written."""
+    with store.write() as rows:
+        for i, (title, body) in enumerate([("More Seeds", ""), ("why", "seeds differ"), ("café", "")]):
+            rows.add_post(Post(0, "ada", "insight" if i == 1 else "result", title, body, float(i)))
+        assert [p.id for p in rows.posts(search, kind)] == found
+        assert rows.matching_posts(search, kind) == found[::-1]
+
+
+def plans(store: Store) -> list[str]:
+    """How SQLite looks for the posts that a thread, a submission's page and a researcher's ask for."""
+    with store.read() as rows:
+        asked = [f"SELECT * FROM posts WHERE {key} = 1" for key in ("parent", "submission", "researcher")]
+        return [str(rows.c.exec_driver_sql(f"EXPLAIN QUERY PLAN {q}").one()[3]) for q in asked]
+
+
+def test_posts_are_found_without_reading_the_forum(store: Store, tmp_path: Path) -> None:
+    """Also in a lab that an older version made."""
+    with store.write() as rows:
+        for index in ("parent", "submission", "researcher"):
+            rows.c.exec_driver_sql(f"DROP INDEX posts_by_{index}")
+        rows.c.exec_driver_sql("UPDATE schema_version SET version = 4")
+    assert all("SCAN" in plan for plan in plans(store))
+    store.close()
+    again = Store(tmp_path / "lab.db")
+    assert all("USING INDEX posts_by_" in plan for plan in plans(again))
+    assert (tmp_path / "lab.schema-4.db").is_file()
+    again.close()
 
 
 def test_schema_grows_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

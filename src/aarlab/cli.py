@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aarlab.errors import AarlabError, InputError, MethodError
+from aarlab.errors import AarlabError, InputError, MethodError, UnknownName
 
 app = typer.Typer(
     name="aarlab",
@@ -31,6 +31,7 @@ app.add_typer(study_app, name="study", help="Studies of evaluation itself, on re
 
 LabArgument = Annotated[Path | None, typer.Argument(help="Lab folder; default: ./labs/latest.", show_default=False)]
 LabOption = Annotated[Path | None, typer.Option("--lab", help="Lab folder; default: ./labs/latest.")]
+RunningLab = Annotated[Path, typer.Argument(help="Lab folder of a live run, for example labs/latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Opens = Annotated[bool, typer.Option("--open", help="Watch it in a browser: start the dashboard beside it.")]
 
@@ -180,6 +181,56 @@ def stop(
     from aarlab.fleet import launch, plan
 
     typer.echo(launch.stop(plan.find(lab), name))
+
+
+@app.command()
+def restart(
+    lab: RunningLab,
+    researcher: Annotated[str, typer.Argument(help="A name that `aarlab status` shows.")],
+    as_json: AsJson = False,
+) -> None:
+    """Start a researcher's process anew: one that runs, or that was stopped, has finished or failed.
+
+    The supervisor of the live run does so within seconds; the others go on. The ledger keeps that it was asked for.
+
+    Example: aarlab restart labs/latest ada
+    """
+    from aarlab.fleet.runner import TERMINAL
+
+    with _live(lab, researcher) as client:
+        found = client.restart(researcher, TERMINAL)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(f"{found['name']} is started again")
+
+
+@app.command()
+def message(
+    lab: RunningLab,
+    researcher: Annotated[str, typer.Argument(help="A name that `aarlab status` shows, or `everyone`.")],
+    text: Annotated[str, typer.Argument(help="1 to 4000 characters.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell a researcher of a live run something, or `everyone`.
+
+    It becomes a post of the operator that all can read, and a line of the ledger. A language model is told it after
+    its next turn; searches do not read.
+
+    Examples:
+
+      aarlab message labs/latest ada "Try fewer items."
+
+      aarlab message labs/mine everyone "An hour is left."
+    """
+    from aarlab.fleet.runner import TERMINAL
+
+    with _live(lab, researcher, "everyone") as client:
+        found = client.message(researcher, text, TERMINAL)
+    if as_json:
+        _print_json(found)
+    else:
+        typer.echo(f"message {found['id']} to {found['to']} is sent")
 
 
 @app.command()
@@ -635,6 +686,18 @@ def _beside(opened: bool) -> Callable[[Path], None]:
     from aarlab.dashboard import running
 
     return running.open_beside
+
+
+def _live(lab: Path, name: str, *others: str) -> Any:
+    """The operator's client of a live run. Raises UnknownName where its fleet has nobody of that name."""
+    from aarlab import settings as settings_file
+    from aarlab.fleet import launch, plan
+
+    folder = plan.find(lab)
+    known = (*(one.name for one in settings_file.read(folder / "lab.toml").researchers), *others)
+    if name not in known:
+        raise UnknownName(f"no researcher {name!r}; this lab has {', '.join(known)}")
+    return launch.live(folder)
 
 
 def _print_links(where: Any, roles: list[str], opened: bool, as_json: bool) -> None:

@@ -22,11 +22,11 @@ from aarlab.dashboard import catalogue, compare, controls, home, metrics, render
 from aarlab.dashboard.actions import add_actions
 from aarlab.dashboard.charts import Chart, Compiled, compiled, png
 from aarlab.dashboard.downloads import as_csv
-from aarlab.dashboard.lab import Json, Snapshot
+from aarlab.dashboard.lab import PARTS, Json, Snapshot, WatchedLab
 from aarlab.dashboard.labs import Labs
 from aarlab.dashboard.live import CHART, Pulse, stream
 from aarlab.dashboard.security import Doors, Guard, add_login, who
-from aarlab.errors import AarlabError, InputError, UnknownName
+from aarlab.errors import AarlabError, Infrastructure, InputError, LabBusy, UnknownName
 
 log = logging.getLogger("aarlab.dashboard")
 
@@ -64,8 +64,9 @@ class Site:
 
 
 def context(lab: Snapshot, page: Json, here: str) -> dict[str, Any]:
-    """What every template of a lab's page knows."""
-    return {"lab": catalogue.brief(lab), "page": page, "here": here}
+    """What every template of a lab's page knows; the page's twin in JSON has the notices of its frame too."""
+    brief = catalogue.brief(lab)
+    return {"lab": brief, "page": {**page, "notices": brief["notices"]}, "here": here}
 
 
 def create_app(labs: Labs, doors: Doors) -> FastAPI:
@@ -120,20 +121,22 @@ def _csv(request: Request, page: Json) -> Response:
     return PlainTextResponse(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def error_page(status: int, sentence: str) -> bytes:
-    return render.page("error.html.j2", {"status": status, "sentence": sentence, "live": ""}).encode()
+def error_page(status: int, sentence: str, again: bool = False) -> bytes:
+    """again: it tries again by itself."""
+    return render.page("error.html.j2", {"status": status, "sentence": sentence, "live": "", "again": again}).encode()
 
 
-def refusal(request: Request, status: int, sentence: str, kind: str) -> Response:
+def refusal(request: Request, status: int, sentence: str, kind: str, again: bool = False) -> Response:
     if wants_json(request) or request.headers.get("x-csrf") or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"error": sentence, "kind": kind}, status)
-    return HTMLResponse(error_page(status, sentence), status)
+    return HTMLResponse(error_page(status, sentence, again and request.method == "GET"), status)
 
 
 def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(AarlabError)
     async def known(request: Request, error: AarlabError) -> Response:
-        return refusal(request, error.http_status, str(error), type(error).__name__)
+        passes = isinstance(error, Infrastructure)
+        return refusal(request, error.http_status, str(error), type(error).__name__, passes)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -180,11 +183,14 @@ def _add_page(app: FastAPI, site: Site, name: str, view: catalogue.View) -> None
         return answer(request, view.template, made)
 
     if view.about:
+
         def route(request: Request, lab: str, about: str) -> Response:
             return show(request, lab, about)
     else:
+
         def route(request: Request, lab: str) -> Response:  # type: ignore[misc]
             return show(request, lab)
+
     app.get(f"/labs/{{lab}}{view.path}", name=name, response_model=None, summary=view.title)(route)
 
 
@@ -200,7 +206,10 @@ def _add_others(app: FastAPI, site: Site) -> None:
     @app.get("/compare", response_model=None)
     def compared(request: Request) -> Response:
         """Labs side by side: ?lab=A&lab=B."""
-        return answer(request, "compare.html.j2", {"page": compare.page(_several(site, request), site.labs.names())})
+        labs = _several(site, request)
+        said = [{"lab": lab.name, **notice} for lab in labs for notice in catalogue.notices(lab)]
+        page = {**compare.page(labs, site.labs.names()), "notices": said}
+        return answer(request, "compare.html.j2", {"page": page})
 
     @app.get("/compare/charts/{name}.{kind}", response_model=None)
     def comparison(request: Request, name: str, kind: str, width: int = 760) -> Response:
@@ -225,7 +234,17 @@ def _several(site: Site, request: Request) -> list[Snapshot]:
     names = list(dict.fromkeys(request.query_params.getlist("lab")))
     if len(names) > MOST_COMPARED:
         raise InputError(f"{len(names)} labs are too many to compare; choose up to {MOST_COMPARED}")
-    return [site.labs.get(name).snapshot() for name in names]
+    return [_made(site.labs, name).snapshot() for name in names]
+
+
+def _made(labs: Labs, name: str) -> WatchedLab:
+    """A lab to compare. Raises LabBusy where it is still being made."""
+    try:
+        return labs.get(name)
+    except (UnknownName, InputError):
+        if waiting := _still_made(labs, name):
+            raise LabBusy(f"{waiting['sentence']} It can be compared once it has pages of its own.") from None
+        raise
 
 
 def _together(labs: list[Snapshot], name: str, kind: str, width: int) -> Response:
@@ -244,11 +263,19 @@ def _together(labs: list[Snapshot], name: str, kind: str, width: int) -> Respons
 
 
 def _still_made(labs: Labs, name: str) -> Json | None:
-    """How a start from here goes, of a lab whose folder is not whole yet; None where none is under way."""
+    """How a start goes, of a lab whose folder is not whole yet, with a `sentence`; None where there is none."""
+    if all((labs.root / name / part).is_file() for part in ("lab.toml", *PARTS)):
+        return None
     try:
-        return {"name": name, **controls.starting(labs.root, name)}
+        found = controls.starting(labs.root, name)
     except UnknownName:
         return None
+    sentence = f"{name} is being made: data is copied and the baselines run first. Wait; nothing is to be done."
+    if found["state"] == "failed":
+        sentence = (
+            f"{name} did not start: {found['text'] or 'it said nothing'}. Nothing was lost; mend it, start again."
+        )
+    return {"name": name, **found, "sentence": sentence}
 
 
 def _wait_for(request: Request, name: str, waiting: Json) -> Response:
@@ -292,5 +319,3 @@ def _add_live(app: FastAPI, site: Site) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         found = stream(site.pulse(lab), page[:200], request.is_disconnected)
         return StreamingResponse(found, media_type="text/event-stream", headers=headers)
-
-

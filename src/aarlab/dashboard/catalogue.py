@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aarlab.dashboard import forum, ideas, leaderboard, researcher, run, submission, trust
 from aarlab.dashboard.charts import Chart
-from aarlab.dashboard.lab import Json, Snapshot, WatchedLab
+from aarlab.dashboard.lab import Json, Snapshot, WatchedLab, killed
 from aarlab.errors import UnknownName
 
 
@@ -43,7 +44,8 @@ VIEWS: dict[str, View] = {
     ),
     "submissions": View(
         "Submission", "/submissions/{about}", "submission.html.j2",
-        lambda lab, about, query: submission.page(lab.snapshot(), lab.store, number(about), query), live=False,
+        lambda lab, about, query: submission.page(lab.snapshot(), lab.store, number(about), query),
+        charts=("seeds", "audit"),
     ),
     "forum": View(
         "Forum", "/forum", "forum.html.j2",
@@ -89,6 +91,35 @@ def brief(lab: Snapshot) -> Json:
         "isolation": lab.settings.isolation.kind, "drawing": lab.drawing,
         "seconds_left": max(0.0, lab.settings.budget.minutes * 60 - lab.research_seconds),
         "nav": [(v.nav, f"/labs/{lab.name}{v.path}", name, v.key) for name, v in VIEWS.items() if v.nav],
-        "read_at": time.time(),
+        "read_at": time.time(), "notices": notices(lab),
     }  # fmt: skip
 
+
+def notices(lab: Snapshot) -> list[Json]:
+    """What every page says of a lab that does not simply run, and what to do: {"level", "text"}, as `run.advice`."""
+    return [{"level": level, "text": text} for level, text in _notices(lab)]
+
+
+def _notices(lab: Snapshot) -> Iterator[tuple[str, str]]:
+    folder = shlex.quote(str(lab.folder))
+    if lab.state == "starting":
+        yield (
+            "look",
+            "This lab is starting: baselines run first, then the researchers. Wait: pages renew themselves.",
+        )
+    if lab.state == "stopped":
+        yield "act", f"{_stopped(lab)} Nothing that was scored is lost: go on with `aarlab resume {folder}`."
+    if lab.state == "done":
+        written = lab.folder / "report" / "report.html"
+        report = f"its report is {written}" if written.is_file() else f"`aarlab report {folder}` writes its report"
+        yield "fine", f"This run is over, and its numbers change no more; {report}."
+    for copy in sorted(lab.folder.glob("lab.schema-*.db")):
+        older = "An older version of aarlab wrote this lab, and its database was brought up to date"
+        yield "look", f"{older}; as it was it is kept as {copy}. Remove that copy when you need it no longer."
+
+
+def _stopped(lab: Snapshot) -> str:
+    pid = killed(lab.folder)
+    if pid is None:
+        return f"This lab is stopped in its phase {lab.phase}, before its end."
+    return f"The process {pid} that ran this lab was killed, or the machine went down, in its phase {lab.phase}."

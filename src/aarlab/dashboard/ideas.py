@@ -56,6 +56,9 @@ class Thoughts:
 NEWEST: Kept[tuple[str, str], dict[int, tuple[Post, Mapping[By, str]]]] = Kept(16)
 """Of each lab the newest posts, without their words, and what rules say of these."""
 
+PAGES: Kept[tuple[str, int, float], tuple[Thoughts, Json]] = Kept(16)
+"""By folder, version and time of a snapshot; good for as long as its thoughts are the same."""
+
 THOUGHTS: Kept[tuple[Any, ...], Thoughts] = Kept(16)
 SIZES: Kept[tuple[Any, ...], tuple[section.Size, ...]] = Kept(16)
 
@@ -155,7 +158,14 @@ def leading(lab: Snapshot) -> tuple[int, ...]:
 
 
 def page(lab: Snapshot, store: Store) -> Json:
-    found = thoughts(lab, store)
+    found, key = thoughts(lab, store), (str(lab.folder), lab.version, lab.read_at)
+    kept = PAGES.get(key)
+    if kept is None or kept[0] is not found:
+        kept = PAGES.put(key, (found, _page(lab, found)))
+    return kept[1]
+
+
+def _page(lab: Snapshot, found: Thoughts) -> Json:
     return {
         "headline": headline(lab, found),
         "sentences": section.told(found.ideas, found.points, "At the end" if lab.phase == "done" else "Now")[1:],

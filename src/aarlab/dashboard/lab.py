@@ -18,9 +18,9 @@ from typing import Any, Literal
 from aarlab import settings as settings_file
 from aarlab.dashboard.families import family_of
 from aarlab.dashboard.intervals import BATCH, Interval, Intervals
-from aarlab.errors import AarlabError, InputError
+from aarlab.errors import AarlabError, Infrastructure, InputError
 from aarlab.fleet import costs, usage
-from aarlab.fleet.lock import holder
+from aarlab.fleet.lock import FILE, holder
 from aarlab.ideas.families import chosen
 from aarlab.problems.base import Problem, TaskCard
 from aarlab.records import Account, Estimate, Evaluation, Finding, Judgement, ResearcherRow, Submission
@@ -34,8 +34,13 @@ from aarlab.vault.store import Vault
 State = Literal["starting", "running", "stopped", "done"]
 Json = dict[str, Any]
 
+PARTS = ("lab.db", "vault/secret.json")
+"""What a lab folder holds, beside its settings, once it is whole."""
+
 REST = 5.0  # times what reading a lab took; so long it is not read again, however often it changes
 CLASSED = 300  # method files read in one piece of work
+LOCKS = Path("/proc/locks")
+READERS_BYTE = 0x40000002  # of a SQLite file: who has it locked for writing keeps all readers out
 
 
 @dataclass(frozen=True)
@@ -134,14 +139,13 @@ class Snapshot:
         return max(ranked, key=lambda e: e.pgr.mean, default=None)
 
 
-
 class WatchedLab:
     """One lab folder that pages look at. changed: called after a newer snapshot is there, from any thread."""
 
     def __init__(self, folder: Path, changed: Callable[[], None] = lambda: None) -> None:
         self.folder, self.changed = folder, changed
         self.settings = settings_file.read(folder / "lab.toml")
-        for part in ("lab.db", "vault/secret.json"):
+        for part in PARTS:
             if not (folder / part).is_file():
                 raise InputError(f"{folder} has no {part}; it is no whole lab folder, or it is still being made")
         self.store = Store(folder / "lab.db")
@@ -234,13 +238,13 @@ class WatchedLab:
         seeds: dict[int, list[float]] = {}
         cpu: dict[int, float] = {}
         lab_cpu = 0.0
-        for score in rows.scores():
-            if score.purpose in ("feedback", "baseline"):
-                seeds.setdefault(score.submission, []).append(score.pgr)
-            if score.purpose == "feedback":
-                cpu[score.submission] = cpu.get(score.submission, 0.0) + score.cpu_seconds
+        for number, purpose, pgr, took in rows.measured():
+            if purpose in ("feedback", "baseline"):
+                seeds.setdefault(number, []).append(pgr)
+            if purpose == "feedback":
+                cpu[number] = cpu.get(number, 0.0) + took
             else:
-                lab_cpu += score.cpu_seconds
+                lab_cpu += took
         baselines = self._baselines(baseline_names, feedback, seeds)
         started = float(rows.meta("lab")["created"])
         phase = rows.meta("phase", "research")
@@ -379,8 +383,52 @@ def source(lab: Snapshot, number: int) -> str:
         raise InputError(f"{path}: {error.strerror}; restore the lab folder from a copy") from None
 
 
+def check_free(path: Path, patience: float) -> None:
+    """Raises Infrastructure where somebody keeps a database to himself and does not let go within `patience` seconds.
+
+    To be asked before it is opened; from then on nobody can lock readers out any more.
+    """
+    end = time.monotonic() + patience
+    while (pid := locker(path)) is not None:
+        if time.monotonic() > end:
+            raise Infrastructure(
+                f"{path} is locked by process {pid}, so nothing of this lab can be read; wait until that process is "
+                f"done with it, or end it with `kill {pid}`"
+            )
+        time.sleep(0.05)
+
+
+def locker(path: Path) -> int | None:
+    """The process that has a database locked for itself alone; None where none is known.
+
+    The kernel's list is read, since SQLite itself would wait for half a minute. Opening the file to ask for its locks
+    is no way: closing it again would end those that this process has.
+    """
+    try:
+        inode, lines = path.stat().st_ino, LOCKS.read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    return next((int(pid) for pid, held in map(_exclusive, lines) if held == inode), None)
+
+
+def _exclusive(line: str) -> tuple[str, int]:
+    """(process, inode) of a line of the kernel's list that shuts readers out; inode 0 for any other line."""
+    words = line.split()  # number, kind, advisory, mode, process, device:device:inode, first byte, last
+    if len(words) != 8 or words[3] != "WRITE" or words[7] == "EOF" or words[1] not in ("POSIX", "OFDLCK"):
+        return "", 0
+    inside = int(words[6]) <= READERS_BYTE <= int(words[7])
+    return (words[4], int(words[5].split(":")[-1])) if inside else ("", 0)
+
+
+def killed(folder: Path) -> int | None:
+    """The process that ran a lab and ended without a word: one that stops takes its number back."""
+    try:
+        text = (folder / FILE).read_text("ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return int(text) if text.isdigit() and holder(folder) is None else None
+
+
 def sealed(lab: Snapshot) -> bool:
     """Whether numbers of record are still hidden: until the run has ended."""
     return lab.phase != "done"
-
-

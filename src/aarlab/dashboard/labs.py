@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from aarlab.dashboard.lab import Snapshot, WatchedLab
+from aarlab.dashboard.lab import Snapshot, WatchedLab, check_free
 from aarlab.errors import AarlabError, UnknownName
 
 log = logging.getLogger("aarlab.dashboard")
@@ -17,6 +17,7 @@ log = logging.getLogger("aarlab.dashboard")
 LOOK_SECONDS = 1.0
 WORK_SECONDS = 0.5  # of each look, for what is dear
 IDLE_SECONDS = 900.0  # after which a lab nobody looks at is closed
+PATIENCE = 2.0  # seconds for which a page waits for whoever keeps a database to himself
 
 
 class Labs:
@@ -29,6 +30,7 @@ class Labs:
         self.root, self.changed = root.resolve(), changed
         self._open: dict[str, WatchedLab] = {}
         self._asked: dict[str, float] = {}
+        self._opening: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -45,17 +47,28 @@ class Labs:
         """Raises UnknownName where there is no such lab."""
         path = self.root / name
         if "/" in name or name.startswith(".") or path.is_symlink() or not (path / "lab.toml").is_file():
-            raise UnknownName(f"there is no lab {name!r} in {self.root}")
+            raise UnknownName(
+                f"there is no lab {name!r} in {self.root}; look at the list of all labs, or start one with `aarlab run`"
+            )
         return path
 
     def get(self, name: str) -> WatchedLab:
-        """The lab of that name. Raises UnknownName, or InputError where it is not whole (yet)."""
+        """The lab of that name.
+
+        Raises UnknownName, InputError where it is not whole (yet), and Infrastructure where its database is locked.
+        """
         folder = self.folder(name)
+        self._asked[name] = time.monotonic()
+        if name not in self._open:
+            check_free(folder / "lab.db", PATIENCE)
         with self._lock:
-            self._asked[name] = time.monotonic()
+            opening = self._opening.setdefault(name, threading.Lock())
+        with opening:  # one for each lab: what takes long to open keeps nobody from the others
             found = self._open.get(name)
             if found is None:
-                found = self._open[name] = WatchedLab(folder, lambda: self.changed(name))
+                found = WatchedLab(folder, lambda: self.changed(name))
+                with self._lock:
+                    self._open[name] = found
             return found
 
     def seen(self, name: str) -> Snapshot | None:
@@ -63,6 +76,11 @@ class Labs:
         with self._lock:
             found = self._open.get(name)
         return None if found is None else found.seen
+
+    def opened(self) -> dict[str, WatchedLab]:
+        """The labs that are open; asking for them keeps none open for longer."""
+        with self._lock:
+            return dict(self._open)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="labs", daemon=True)
@@ -78,7 +96,7 @@ class Labs:
 
     def _run(self) -> None:
         while not self._end.wait(LOOK_SECONDS):
-            for name, lab in list(self._open.items()):
+            for name, lab in self.opened().items():
                 try:
                     self._tend(name, lab)
                 except AarlabError as error:

@@ -99,7 +99,7 @@ class Shown(Collector):
 
 def snapshots(labs: Labs) -> Iterator[tuple[str, Snapshot | None]]:
     """Labs that are open already, which stay open no longer for it, and those that run; None: cannot be read."""
-    opened = dict(labs._open)
+    opened = labs.opened()
     for name in labs.names():
         try:
             lab = opened.get(name)

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Environment, Template
 
 from aarlab.dashboard.words import markdown
-from aarlab.reports import sentences
-from aarlab.reports.text import plain
+from aarlab.reports import templating
+from aarlab.reports.templating import clock as clock  # what the command line says times in
 
 HERE = Path(__file__).parent
-TEMPLATES = (HERE / "templates", HERE.parent / "reports" / "templates")
-"""Pages and the report share macros; a name is looked for here first."""
 
 FRAME = "lab.html.j2"
 """What all pages of a lab extend."""
@@ -28,15 +24,11 @@ PART = "part_"
 
 @cache
 def environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, auto_reload=False,
-    )  # fmt: skip
-    made.filters |= {
-        "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
-        "zero": sentences.plus_zero, "iso": iso, "ago": ago, "clock": clock, "markdown": markdown, "share": share,
-    }  # fmt: skip
-    made.globals |= {"static": static, "p": made.get_template("parts.j2").module}
+    """The report's filters and macros, with what only pages have: `p` (parts.j2) knows of links, charts and forms."""
+    made = templating.environment(HERE / "templates")
+    made.filters["markdown"] = markdown
+    made.globals["static"] = static
+    made.globals["p"] = made.get_template("parts.j2").module
     return made
 
 
@@ -59,32 +51,3 @@ def parts(template: str, context: dict[str, Any]) -> dict[str, str]:
 def static(name: str) -> str:
     """The address of a static file; another one whenever the file is another."""
     return f"/static/{name}?v={hashlib.sha256((HERE / 'static' / name).read_bytes()).hexdigest()[:12]}"
-
-
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def ago(seconds: float | None) -> Markup | str:
-    """A moment: exact for machines and on hover, relative once the script has run."""
-    if seconds is None:
-        return "–"
-    exact = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup(f'<time datetime="{iso(seconds)}" title="{exact}" data-relative>{exact[:16]}</time>')
-
-
-def clock(seconds: float) -> str:
-    """`42 s`, `12 min`, `3 h 05 min`, `2 d 04 h`."""
-    whole = max(0, int(seconds))
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 5400:
-        return f"{whole // 60} min"
-    if whole < 172_800:
-        return f"{whole // 3600} h {whole // 60 % 60:02d} min"
-    return f"{whole // 86_400} d {whole // 3600 % 24:02d} h"
-
-
-def share(used: float, limit: float | None) -> float:
-    """Percent of a budget, from 0 to 100."""
-    return round(min(100.0, 100.0 * used / limit), 1) if limit else 0.0

@@ -64,7 +64,10 @@ def declared(source: str) -> str | None:
 
 def chosen(classed: Mapping[By, str]) -> tuple[str, By] | None:
     """The family that counts and who said so; None for an idea that nobody could class."""
-    return next(((classed[by], by) for by in PRECEDENCE if by in classed), None)
+    for by in PRECEDENCE:
+        if by in classed:
+            return classed[by], by
+    return None
 
 
 def prompt(text: str) -> str:

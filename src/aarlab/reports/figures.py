@@ -14,6 +14,8 @@ from typing import Any
 import altair as alt
 
 from aarlab.records import Estimate
+from aarlab.reports.thinned import Scored as Scored
+from aarlab.reports.thinned import new_bests, sentence, thinned
 
 Chart = Any  # altair's plain, layered and concatenated charts share no public type that can be configured
 
@@ -35,18 +37,6 @@ SHORT_NAMES = {
     "confident-weak-labels": "confident", "zero-shot-elicitation": "zero-shot",
 }  # fmt: skip
 POST_SHAPES = {"result": "circle", "hypothesis": "diamond", "insight": "triangle-up", "error": "cross"}
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One verified score: when, whose, how much, and the fleet's best so far."""
-
-    submission: int
-    researcher: str
-    minutes: float
-    pgr: Estimate
-    best: float
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,7 +98,8 @@ def pgr_over_time(
 ) -> Chart:  # fmt: skip
     """Every verified score with its interval, the fleet's best as a step line, the baselines as bands.
 
-    references: PGRs from elsewhere on this very problem, drawn as labelled lines.
+    references: PGRs from elsewhere on this very problem, drawn as labelled lines. Of very many scores a part is drawn
+    (`thinned`), and the chart says so above; axes and the step line are those of all.
     """
     side = 128 if width > NARROW else 100
     inner, height = width - side - 52, 300 if width > NARROW else 260
@@ -119,11 +110,13 @@ def pgr_over_time(
     span = (low, high)
     layers = [_marks_of_scale(inner), *_bands(baselines, end, x, y, span), *_references(references or {}, inner)]
     labels = {n: (e.mean, BASELINES[i % 4]) for i, (n, e) in enumerate(baselines.items())}
+    drawn = thinned(scores)
     if scores:
-        layers += [_intervals(scores, x, span), _dots(scores, x, y, span), _best_line(scores, end, x, y, span)]
+        layers += [_intervals(drawn, x, span), _dots(drawn, x, y, span), _best_line(scores, end, x, y, span)]
         labels = {"fleet best": (scores[-1].best, BEST), **labels}
     layers.append(_side_labels(labels, span, inner, height))
-    return _finish(alt.layer(*layers).properties(width=inner, height=height))
+    said = {"title": _remark(text, inner)} if (text := sentence(len(drawn), len(scores))) else {}
+    return _finish(alt.layer(*layers).properties(width=inner, height=height, **said))
 
 
 def by_task(panels: Sequence[Panel], winner: str, width: int = 760) -> Chart:
@@ -348,6 +341,11 @@ def _bands(baselines: dict[str, Estimate], end: float, x: alt.X, y: alt.Y, span:
     return charts
 
 
+def _remark(text: str, inner: int) -> alt.TitleParams:
+    """A sentence above a chart about what it draws."""
+    return alt.TitleParams(text, anchor="start", fontSize=11, color=MUTED, fontWeight="normal", limit=inner)
+
+
 def _intervals(scores: Sequence[Scored], x: alt.X, span: tuple[float, float]) -> Chart:
     rows = [{"m": s.minutes, "low": _clip(s.pgr.low, *span), "high": _clip(s.pgr.high, *span)} for s in scores]
     base = alt.Chart(rows_of(rows)).mark_rule(color=INK, opacity=0.28)
@@ -374,7 +372,8 @@ def _tip(s: Scored) -> str:
 
 
 def _best_line(scores: Sequence[Scored], end: float, x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
-    rows = [{"m": m, "y": _clip(s.best, *span)} for m, s in [*((s.minutes, s) for s in scores), (end, scores[-1])]]
+    steps = [(s.minutes, s.best) for s in (scores[i] for i in new_bests(scores))]
+    rows = [{"m": m, "y": _clip(best, *span)} for m, best in [*steps, (end, scores[-1].best)]]
     line = alt.Chart(rows_of(rows)).mark_line(color=BEST, strokeWidth=2.4, interpolate="step-after")
     return line.encode(x=x, y=y)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from aarlab.errors import Infrastructure
-from aarlab.records import Estimate
 from aarlab.reports import sentences
 from aarlab.reports.data import RunData, collect, given_up, method
 from aarlab.reports.document import document, timeline
@@ -18,7 +17,6 @@ from aarlab.reports.results import Results, measure
 from aarlab.reports.text import fence, html_code, markdown, plain
 
 FOLDER = "report"
-TEMPLATES = Path(__file__).parent / "templates"
 SHOWN_ROWS = 12
 BODY_CHARACTERS = 2000
 WIDE, SLIM = 1020, 356
@@ -51,7 +49,7 @@ def render(data: RunData, folder: Path) -> Path:
     charts = _charts(data, results)
     _replace(folder / "report.json", json.dumps(document(data, results), indent=1, allow_nan=False).encode())
     _replace(folder / "report.md", _text("report.md.j2", _context(data, results), escape=False).encode())
-    context = _context(data, results) | _page(data, charts)
+    context = _context(data, results) | _page(data, results, charts)
     page = folder / "report.html"
     _replace(page, _text("report.html.j2", context, escape=True).encode())
     _write_pngs(folder, charts)
@@ -65,24 +63,21 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _text(template: str, context: dict[str, Any], escape: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from aarlab.reports.templating import environment
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=escape, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "number": sentences.number, "signed": sentences.signed, "money": sentences.money, "plain": plain,
-        "md": markdown, "zero": sentences.plus_zero, "moment": _moment, "clock": _clock,
-    }  # fmt: skip
-    return environment.get_template(template).render(context)
+    made = environment(escape=escape)
+    made.filters |= {"md": markdown, "moment": _moment, "since": _since}
+    if not escape:
+        made.filters["clock"] = _since  # Markdown says every time so
+    return made.get_template(template).render(context)
 
 
 def _moment(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _clock(seconds: float) -> str:
+def _since(seconds: float) -> str:
+    """`0:42`, `12:05`, `3:05:10`."""
     whole = max(0, int(seconds))
     return (
         f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
@@ -96,7 +91,6 @@ def _context(data: RunData, results: Results) -> dict[str, Any]:
     from aarlab.reports import audited, costs, ideas, scan
 
     points = {p.submission: p for p in results.points}
-    span = _span([r.pgr for r in results.rows] + [r.record for r in results.rows if r.record])
     return {
         "data": data, "run": data.run, "results": results, "record": results.record, "points": points,
         "headline": sentences.headline(data, results),
@@ -109,7 +103,7 @@ def _context(data: RunData, results: Results) -> dict[str, Any]:
         "alarms": [(x.time, audited.alarm(x.body)) for x in data.alarms],
         "barred": [s for s in data.submissions if not s.ranked and s.remark],
         "events": timeline(data, results), "shown_rows": SHOWN_ROWS, "states": _states(data),
-        "at": partial(_at, span=span), "fence": fence(data.winner_source), "source": plain(data.winner_source).rstrip(),
+        "fence": fence(data.winner_source), "source": plain(data.winner_source).rstrip(),
         **costs.context(data, results), **scan.context(data), "places": data.places,
         **ideas.context(data, results),
     }  # fmt: skip
@@ -124,28 +118,15 @@ def _states(data: RunData) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda kv: -kv[1]))
 
 
-def _span(estimates: list[Estimate]) -> tuple[float, float]:
-    """The scale of the small bars in the leaderboard: always holds 0 and 1."""
-    low = max(-0.1, min([0.0, *(e.low for e in estimates)]))
-    return low, min(1.6, max([1.0, *(e.high for e in estimates)]))
-
-
-def _at(value: float, span: tuple[float, float]) -> float:
-    """Position in a bar that is 100 wide."""
-    low, high = span
-    return round(100 * (min(max(value, low), high) - low) / (high - low), 1)
-
-
-def _page(data: RunData, charts: dict[str, Any]) -> dict[str, Any]:
-    """What only the page needs: drawings and colours."""
-    from aarlab.reports import figures
+def _page(data: RunData, results: Results, charts: dict[str, Any]) -> dict[str, Any]:
+    """What only the page needs: its tables as the dashboard has them, drawings, and code in colours."""
+    from aarlab.reports import figures, rows
 
     drawn = {
         name: {size: figures.svg(chart, f"{name}-{size}") for size, chart in sizes.items()}
         for name, sizes in charts.items()
     }
-    code, light, dark = html_code(data.winner_source)
-    return {"figures": drawn, "palette": figures.PALETTE, "code": code, "code_light": light, "code_dark": dark}
+    return {**rows.context(data, results), "figures": drawn, "code": html_code(data.winner_source)}
 
 
 def _charts(data: RunData, results: Results) -> dict[str, Any]:

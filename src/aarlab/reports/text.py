@@ -11,6 +11,8 @@ MARKS = re.compile(r"([\\`*_\[\]|~$@]|:(?=//)|^[#+\-=]|(?:(?<=^\d)|(?<=^\d\d))[.
 def plain(text: str, limit: int = 0) -> str:
     """Visible text only: control, direction and other format characters become `\\uXXXX`; cut after `limit`."""
     cut = text[:limit] + "…" if limit and len(text) > limit else text
+    if cut.isprintable():  # holds none of them; nearly all text on a page is so
+        return cut
     return "".join(c if c in "\n\t" or not _hidden(c) else f"\\u{ord(c):04x}" for c in cut)
 
 
@@ -30,18 +32,11 @@ def fence(source: str) -> str:
     return "`" * max(3, longest + 1)
 
 
-def html_code(source: str) -> tuple[str, str, str]:
-    """Highlighted, escaped HTML of a method file and the style rules for light and dark pages."""
+def html_code(source: str) -> str:
+    """Highlighted, escaped HTML of a method file; `base.css` has the colours."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    shown = highlight(plain(source), PythonLexer(), HtmlFormatter(nowrap=True)) if source else ""
-    light = HtmlFormatter(style="friendly").get_style_defs(".code")
-    dark = HtmlFormatter(style="github-dark").get_style_defs(".code")
-    return shown, _tokens(light), _tokens(dark)
-
-
-def _tokens(rules: str) -> str:
-    """The rules of single tokens; the block's own background and colour are the page's."""
-    return "\n".join(line for line in rules.splitlines() if re.match(r"\.code \.\w+ ", line))
+    shown: str = highlight(plain(source), PythonLexer(), HtmlFormatter(nowrap=True)) if source else ""
+    return shown

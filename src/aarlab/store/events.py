@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from aarlab.records import EventRow
 from aarlab.store import tables as t
-from aarlab.store.base import Base
+from aarlab.store.base import Base, made
 
 COLUMNS = tuple(f.name for f in fields(EventRow) if f.name != "id")
 ADD = (  # written out, as in `spending`: it runs several times in every turn
@@ -47,7 +47,7 @@ class EventRows(Base):
     def newest_events(self, kinds: Collection[str], limit: int) -> list[EventRow]:
         """The newest steps of these kinds, newest first."""
         query = select(t.events).where(t.events.c.kind.in_(kinds)).order_by(t.events.c.id.desc()).limit(limit)
-        return [EventRow(**row._mapping) for row in self.c.execute(query)]
+        return made(EventRow, self.c.execute(query))
 
     def event_heads(
         self, researcher: str, limit: int, characters: int, before: int | None = None

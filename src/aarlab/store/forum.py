@@ -7,11 +7,11 @@ from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select
+from sqlalchemy import ColumnElement, Row, func, insert, or_, select
 
 from aarlab.records import Post
 from aarlab.store import tables as t
-from aarlab.store.base import Base
+from aarlab.store.base import Base, made
 
 LINKS = "SELECT json_group_array(p.id), json_group_array(q.id) FROM posts AS p LEFT JOIN posts AS q ON q.id = p.parent"
 """In two long texts: a row for each post costs several times as much."""
@@ -34,20 +34,14 @@ class ForumRows(Base):
         self, search: str = "", kind: str | None = None, since: int = 0, limit: int | None = None,
         parent: int | None = None,
     ) -> list[Post]:  # fmt: skip
-        """The newest `limit` posts that match, oldest first. `search` is plain text; `since` the last post known."""
+        """The newest `limit` posts that match, oldest first. search, kind: `_matches`; since: the last post known."""
         p = t.posts.c
-        query = select(t.posts).where(p.id > since).order_by(p.id.desc())
-        if search:
-            query = query.where(
-                or_(p.title.icontains(search, autoescape=True), p.body.icontains(search, autoescape=True))
-            )
-        if kind is not None:
-            query = query.where(p.kind == kind)
+        query = select(t.posts).where(p.id > since, *_matches(search, kind)).order_by(p.id.desc())
         if parent is not None:
             query = query.where(p.parent == parent)
         if limit is not None:
             query = query.limit(limit)
-        return [_post(r) for r in self.c.execute(query)][::-1]
+        return made(Post, self.c.execute(query))[::-1]
 
     def count_posts(self, researcher: str) -> int:
         query = select(func.count()).where(t.posts.c.researcher == researcher)
@@ -63,7 +57,7 @@ class ForumRows(Base):
     def citing(self, submission: int, limit: int = 100) -> list[Post]:
         """Posts about one submission, oldest first."""
         query = select(t.posts).where(t.posts.c.submission == submission).order_by(t.posts.c.id).limit(limit)
-        return [_post(r) for r in self.c.execute(query)]
+        return made(Post, self.c.execute(query))
 
     def post_parents(self) -> dict[int, int | None]:
         """Every post and the one that it answers, oldest first; None also where that one is gone."""
@@ -78,15 +72,9 @@ class ForumRows(Base):
         return dict(sorted(zip(json.loads(ids), json.loads(times), strict=True)))
 
     def matching_posts(self, search: str = "", kind: str | None = None, by: str | None = None) -> list[int]:
-        """Numbers of the posts that match, newest first. `search` is plain text; ASCII letters match in either case."""
+        """Numbers of the posts that match, newest first. search, kind: `_matches`."""
         p = t.posts.c
-        query = select(func.json_group_array(p.id))
-        if search:  # SQLite's LIKE is blind to the case of ASCII letters, and twice as fast without `lower`
-            query = query.where(
-                or_(p.title.contains(search, autoescape=True), p.body.contains(search, autoescape=True))
-            )
-        if kind is not None:
-            query = query.where(p.kind == kind)
+        query = select(func.json_group_array(p.id)).where(*_matches(search, kind))
         if by is not None:
             query = query.where(p.researcher == by)
         return sorted(json.loads(self.c.execute(query).scalar_one()), reverse=True)
@@ -102,6 +90,16 @@ class ForumRows(Base):
             whole = int(values.pop("whole"))
             found[row.id] = (Post(**values), whole)
         return found
+
+
+def _matches(search: str, kind: str | None) -> list[ColumnElement[bool]]:
+    """search: plain text in the title or the body, "" for any; ASCII letters match in either case, as LIKE has it."""
+    p, found = t.posts.c, []
+    if search:
+        found.append(or_(p.title.contains(search, autoescape=True), p.body.contains(search, autoescape=True)))
+    if kind is not None:
+        found.append(p.kind == kind)
+    return found
 
 
 def _post(row: Row[Any]) -> Post:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from aarlab.records import IdeaKind, IdeaRow
 from aarlab.store import tables as t
-from aarlab.store.base import Base
+from aarlab.store.base import Base, made
 
 
 class IdeaRows(Base):
@@ -29,7 +29,7 @@ class IdeaRows(Base):
             query = query.where(i.by == by)
         if since:
             query = query.where(i.number >= since)
-        return [IdeaRow(**r._mapping) for r in self.c.execute(query)]
+        return made(IdeaRow, self.c.execute(query))
 
     def declared(self, kind: IdeaKind, number: int) -> str:
         """The family its researcher declared; empty where it named none."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from aarlab.errors import InputError
-from aarlab.store.tables import accounts, events, findings, ideas, metadata, practice, spending, verdicts
+from aarlab.store.tables import POST_INDEXES, accounts, events, findings, ideas, metadata, practice, spending, verdicts
 
 
 def first_tables(c: Connection) -> None:
@@ -29,7 +29,13 @@ def model_tables(c: Connection) -> None:
     metadata.create_all(c, tables=[events, spending, accounts, ideas])
 
 
-STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practice_table, model_tables]
+def post_indexes(c: Connection) -> None:
+    """Posts by what they answer, what they are about, and who wrote them."""
+    for index in POST_INDEXES:
+        index.create(c, checkfirst=True)
+
+
+STEPS: list[Callable[[Connection], None]] = [first_tables, audit_tables, practice_table, model_tables, post_indexes]
 """Never edit a step that has shipped; append one."""
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from aarlab.records import Evaluation, Purpose, Score, Status
 from aarlab.store import tables as t
-from aarlab.store.base import Base
+from aarlab.store.base import Base, made
 from aarlab.store.submissions import OPEN
 
 
@@ -30,7 +30,7 @@ class ScoringRows(Base):
         query = select(t.evaluations).order_by(t.evaluations.c.id)
         if purpose is not None:
             query = query.where(t.evaluations.c.purpose == purpose)
-        return [_evaluation(r) for r in self.c.execute(query)]
+        return made(Evaluation, self.c.execute(query))
 
     def queued(self) -> bool:
         return (
@@ -41,7 +41,7 @@ class ScoringRows(Base):
     def evaluations_of(self, submission: int) -> list[Evaluation]:
         """All runs of one submission, in the order in which they were asked for."""
         query = select(t.evaluations).where(t.evaluations.c.submission == submission).order_by(t.evaluations.c.id)
-        return [_evaluation(r) for r in self.c.execute(query)]
+        return made(Evaluation, self.c.execute(query))
 
     def evaluation_of(self, submission: int, purpose: Purpose) -> Evaluation | None:
         """The newest evaluation of a submission for a purpose."""
@@ -104,7 +104,7 @@ class ScoringRows(Base):
     def requeue_running(self) -> list[Evaluation]:
         """Put what a dead server left running back into the queue."""
         e = t.evaluations.c
-        left = [_evaluation(r) for r in self.c.execute(select(t.evaluations).where(e.status == "running"))]
+        left = made(Evaluation, self.c.execute(select(t.evaluations).where(e.status == "running")))
         for row in left:
             self.requeue(row, row.failures)
         return left
@@ -131,7 +131,14 @@ class ScoringRows(Base):
         )
         if evaluation is not None:
             query = query.where(s.c.evaluation == evaluation)
-        return [Score(**r._mapping) for r in self.c.execute(query)]
+        return made(Score, self.c.execute(query))
+
+    def measured(self) -> list[tuple[int, Purpose, float, float]]:
+        """(submission, purpose, PGR, CPU seconds) of every score, by evaluation and seed: `scores` in short."""
+        e, s = t.evaluations.c, t.scores.c
+        query = select(e.submission, e.purpose, s.pgr, s.cpu_seconds)
+        query = query.join_from(t.scores, t.evaluations, e.id == s.evaluation).order_by(s.evaluation, s.seed_index)
+        return [tuple(row) for row in self.c.execute(query).all()]
 
 
 def _evaluation(row: Row[Any]) -> Evaluation:

@@ -9,7 +9,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 
 from aarlab.records import Answer, Submission
 from aarlab.store import tables as t
-from aarlab.store.base import Base
+from aarlab.store.base import Base, made
 
 OPEN = ("queued", "running")
 
@@ -32,7 +32,7 @@ class SubmissionRows(Base):
         query = select(t.submissions).order_by(t.submissions.c.id)
         if researcher is not None:
             query = query.where(t.submissions.c.researcher == researcher)
-        return [_submission(r) for r in self.c.execute(query)]
+        return made(Submission, self.c.execute(query))
 
     def set_submission(self, number: int, **values: Any) -> None:
         self.c.execute(update(t.submissions).where(t.submissions.c.id == number).values(**values))
@@ -58,12 +58,12 @@ class SubmissionRows(Base):
     def waiting_repeats(self, number: int) -> list[Submission]:
         s = t.submissions.c
         query = select(t.submissions).where(s.repeat_of == number, s.status.in_(OPEN)).order_by(s.id)
-        return [_submission(r) for r in self.c.execute(query)]
+        return made(Submission, self.c.execute(query))
 
     def repeats(self, number: int) -> list[Submission]:
         """The submissions with the same syntax tree as this original, oldest first."""
         query = select(t.submissions).where(t.submissions.c.repeat_of == number).order_by(t.submissions.c.id)
-        return [_submission(r) for r in self.c.execute(query)]
+        return made(Submission, self.c.execute(query))
 
     def reserve_answer(self, submission: int, researcher: str) -> None:
         self.c.execute(insert(t.answers).values(submission=submission, researcher=researcher))

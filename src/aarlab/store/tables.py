@@ -218,6 +218,13 @@ ideas = Table(
     Column("family", Text, nullable=False),
 )  # fmt: skip
 
+POST_INDEXES = (
+    Index("posts_by_parent", posts.c.parent),
+    Index("posts_by_submission", posts.c.submission),
+    Index("posts_by_researcher", posts.c.researcher),
+)
+"""A forum of 50,000 posts is else read whole for the answers to one, the posts about a submission, or one's own."""
+
 Index("evaluations_by_submission", evaluations.c.submission)
 Index("events_in_order", events.c.researcher, events.c.id)
 Index("events_by_submission", events.c.submission, sqlite_where=events.c.submission.is_not(None))

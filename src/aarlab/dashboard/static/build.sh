@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes vega.js and vega.LICENSES.txt in this folder. Nobody who uses or installs the package runs this.
+# Makes vega.js, idiomorph.js and their licences in this folder. Nobody who uses or installs the package runs this.
 # Needs node 20 and npm. The date holds the versions of what Vega itself needs: the same files come out again.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 printf '{"private": true, "type": "module"}' > package.json
 npm install --silent --no-audit --no-fund --ignore-scripts --save-exact --before=2026-11-28 \
-  vega@6.4.0 vega-interpreter@2.3.2 esbuild@0.28.2
+  vega@6.4.0 vega-interpreter@2.3.2 idiomorph@0.8.0 esbuild@0.28.2
 
 # What charts written in Vega-Lite compile to, without maps, trees, forces and word clouds.
 cat > entry.js <<'END'
@@ -43,5 +43,13 @@ const parts = [...texts].map(([text, names]) => `${names.join("\n")}\n\n${text}\
 writeFileSync(process.argv[2], `vega.js holds code of these packages.\n\n${parts.join(`\n${"-".repeat(80)}\n\n`)}`);
 END
 node licences.js "$here/vega.LICENSES.txt"
+
+# As it is published, under its licence.
+{
+  printf '/* idiomorph 0.8.0\n\n'
+  cat node_modules/idiomorph/LICENSE
+  printf '*/\n'
+  cat node_modules/idiomorph/dist/idiomorph.min.js
+} > "$here/idiomorph.js"
 cd "$here"
-sha256sum vega.js vega.LICENSES.txt
+sha256sum vega.js vega.LICENSES.txt idiomorph.js
