@@ -110,7 +110,7 @@ def test_a_finished_lab_is_shown_once(tmp_path):
     lab = make(tmp_path / "finished-lab", submissions=12, posts=5, events=False)
     found = aarlab(lab, "--watch", env={**os.environ, "COLUMNS": "100"})
     assert found.returncode == 0, found.stderr
-    assert found.stdout.count("finished-lab") == found.stdout.count("The run is over") == 1
+    assert found.stdout.count("This run is over") == found.stdout.count("Look at what the winner depends on") == 1
     assert "record task" in found.stdout
 
 

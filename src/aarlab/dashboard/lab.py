@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,6 +127,19 @@ class Snapshot:
     @cached_property
     def by_number(self) -> dict[int, Entry]:
         return {e.submission.id: e for e in self.entries}
+
+    @cached_property
+    def by_researcher(self) -> dict[str, list[Entry]]:
+        """The verified submissions of each who has one, in the order of `entries`."""
+        found: dict[str, list[Entry]] = {}
+        for e in self.entries:
+            found.setdefault(e.submission.researcher, []).append(e)
+        return found
+
+    @cached_property
+    def handed_in(self) -> Counter[str]:
+        """Researcher -> submissions, whatever became of them."""
+        return Counter(s.researcher for s in self.submissions.values())
 
     def findings(self, number: int) -> list[Finding]:
         """What audits found; a submission that repeats another's method has that one's."""

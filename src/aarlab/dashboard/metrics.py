@@ -160,9 +160,8 @@ def _scores(lab: Snapshot) -> Iterator[Sample]:
 
 
 def _researcher(lab: Snapshot, row: ResearcherRow) -> Iterator[Sample]:
-    handed_in = sum(s.researcher == row.name for s in lab.submissions.values())
-    mine = [e.pgr.mean for e in lab.entries if e.submission.researcher == row.name]
-    yield "aarlab_researcher_submissions", (row.name,), handed_in
+    mine = [e.pgr.mean for e in lab.by_researcher.get(row.name, [])]
+    yield "aarlab_researcher_submissions", (row.name,), lab.handed_in[row.name]
     if mine:
         yield "aarlab_researcher_best_pgr", (row.name,), max(mine)
     if row.heartbeat is not None:

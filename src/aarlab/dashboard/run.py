@@ -15,6 +15,10 @@ from aarlab.store import Store
 
 EVENTS = 24
 QUIET_SECONDS = 180.0  # without a heartbeat a researcher of a running lab is "silent"
+CALM = {
+    "running": "All is well; nothing to do.",
+    "done": "Look at what the winner depends on before you believe it.",
+}
 NEARLY = 0.9  # of a budget, from which the page says that it ends soon
 
 LINES = ("phase", "alarm", "control", "stop", "overrule")
@@ -61,22 +65,17 @@ def headline(lab: Snapshot) -> str:
 
 
 def advice(lab: Snapshot) -> list[Json]:
-    """What a person may want to do now, most pressing first. level: "act", "look" or "fine"."""
-    found = list(_advice(lab)) or [{"level": "fine", "text": _calm(lab)}]
+    """What a person may want to do now, most pressing first. level: "act", "look" or "fine".
+
+    What every page says of a lab that does not run (`catalogue.notices`) is not said again.
+    """
+    found = list(_advice(lab))
+    if not found and lab.state in CALM:
+        found = [{"level": "fine", "text": CALM[lab.state]}]
     return [{"submission": None, "researcher": None, **a} for a in found]
 
 
-def _calm(lab: Snapshot) -> str:
-    if lab.state == "done":
-        return "The run is over. Look at what the winner depends on before you believe it."
-    return "All is well; nothing to do."
-
-
 def _advice(lab: Snapshot) -> Iterator[Json]:
-    if lab.state == "stopped":
-        yield {"level": "act", "text": "This lab is stopped before its end. Resume it to go on where it was."}
-    if lab.state == "starting":
-        yield {"level": "look", "text": "The lab is starting: baselines run first, then the researchers begin."}
     for row in lab.people:
         if row.role == "researcher" and lab.state == "running" and lab.phase == "research":
             word = condition(lab, row)
@@ -116,13 +115,13 @@ def condition(lab: Snapshot, row: ResearcherRow) -> str:
 
 
 def card(lab: Snapshot, row: ResearcherRow) -> Json:
-    mine = [e for e in lab.entries if e.submission.researcher == row.name]
+    mine = lab.by_researcher.get(row.name, [])
     best = max(mine, key=lambda e: e.pgr.mean, default=None)
     spent = lab.costs["researchers"].get(row.name, {})
     return {
         "name": row.name, "kind": row.kind, "direction": row.direction or "undirected",
         "condition": condition(lab, row), "state": row.state, "heartbeat": row.heartbeat,
-        "submissions": sum(s.researcher == row.name for s in lab.submissions.values()), "verified": len(mine),
+        "submissions": lab.handed_in[row.name], "verified": len(mine),
         "best": None if best is None else score(lab, best), "dollars": round(spent.get("dollars", 0.0), 4),
         "tokens": spent.get("tokens", 0), "cpu_seconds": round(spent.get("cpu_seconds", 0.0), 1),
         "trace": [round(e.pgr.mean, 4) for e in mine[-40:]],

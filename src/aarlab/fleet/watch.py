@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aarlab.dashboard import run
+from aarlab.dashboard.catalogue import notices
 from aarlab.dashboard.lab import Json, Snapshot, WatchedLab
 from aarlab.dashboard.render import clock
 from aarlab.errors import Infrastructure
@@ -84,11 +85,12 @@ def look(lab: WatchedLab) -> Json:
     while more and time.monotonic() < end:
         more = lab.work()
     now = lab.snapshot()
+    page = run.page(now, lab.store)
     return {
         "lab": now.name, "title": now.problem.title, "problem": now.problem.name, "state": now.state,
         "phase": now.phase, "reason": now.reason, "read_at": now.read_at, "version": now.version, "drawing": more,
         "seconds_left": max(0.0, now.settings.budget.minutes * 60 - now.research_seconds),
-        **run.page(now, lab.store), "fleet_best": fleet_best(now),
+        **page, "advice": [*notices(now), *page["advice"]], "fleet_best": fleet_best(now),
     }  # fmt: skip
 
 

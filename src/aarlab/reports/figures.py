@@ -32,6 +32,9 @@ PALETTE = {  # light -> dark; the page swaps them by attribute, so one drawing s
 FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 NARROW = 480
 FLOOR_SHOWN = -0.3
+SCORES = "scores"
+"""The rows of a chart over time, given once by name: altair copies and checks rows with every part that has them."""
+
 SHORT_NAMES = {
     "weak-labels-hard": "hard labels", "weak-labels-soft": "soft labels",
     "confident-weak-labels": "confident", "zero-shot-elicitation": "zero-shot",
@@ -112,11 +115,13 @@ def pgr_over_time(
     labels = {n: (e.mean, BASELINES[i % 4]) for i, (n, e) in enumerate(baselines.items())}
     drawn = thinned(scores)
     if scores:
-        layers += [_intervals(drawn, x, span), _dots(drawn, x, y, span), _best_line(scores, end, x, y, span)]
+        layers += [_intervals(x), _dots(x, y), _best_line(scores, end, x, y, span)]
         labels = {"fleet best": (scores[-1].best, BEST), **labels}
     layers.append(_side_labels(labels, span, inner, height))
-    said = {"title": _remark(text, inner)} if (text := sentence(len(drawn), len(scores))) else {}
-    return _finish(alt.layer(*layers).properties(width=inner, height=height, **said))
+    more: dict[str, Any] = {"datasets": {SCORES: _score_rows(drawn, span)}} if scores else {}
+    if text := sentence(len(drawn), len(scores)):
+        more["title"] = _remark(text, inner)
+    return _finish(alt.layer(*layers, width=inner, height=height, **more))
 
 
 def by_task(panels: Sequence[Panel], winner: str, width: int = 760) -> Chart:
@@ -346,18 +351,22 @@ def _remark(text: str, inner: int) -> alt.TitleParams:
     return alt.TitleParams(text, anchor="start", fontSize=11, color=MUTED, fontWeight="normal", limit=inner)
 
 
-def _intervals(scores: Sequence[Scored], x: alt.X, span: tuple[float, float]) -> Chart:
-    rows = [{"m": s.minutes, "low": _clip(s.pgr.low, *span), "high": _clip(s.pgr.high, *span)} for s in scores]
-    base = alt.Chart(rows_of(rows)).mark_rule(color=INK, opacity=0.28)
+def _score_rows(scores: Sequence[Scored], span: tuple[float, float]) -> list[dict[str, Any]]:
+    return [
+        {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "low": _clip(s.pgr.low, *span),
+         "high": _clip(s.pgr.high, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)}
+        for s in scores
+    ]  # fmt: skip
+
+
+def _intervals(x: alt.X) -> Chart:
+    base = alt.Chart(alt.NamedData(SCORES)).mark_rule(color=INK, opacity=0.28)
     return base.encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
 
 
-def _dots(scores: Sequence[Scored], x: alt.X, y: alt.Y, span: tuple[float, float]) -> Chart:
+def _dots(x: alt.X, y: alt.Y) -> Chart:
     """Points; what lies under the axis sits on its edge as a triangle that points down."""
-    rows = [
-        {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)} for s in scores
-    ]
-    base = alt.Chart(rows_of(rows)).encode(x=x, y=y)
+    base = alt.Chart(alt.NamedData(SCORES)).encode(x=x, y=y)
     inside = base.transform_filter("!datum.under").mark_point(filled=True, size=26, color=INK, opacity=0.75)
     under = base.transform_filter("datum.under").mark_point(
         filled=True, size=40, color=ALERT, shape="triangle-down", yOffset=-4
