@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = [measure(count, options.turns) for count in options.researchers]
     print(f"{os.cpu_count()} cores, {options.turns} turns each; load before: {os.getloadavg()[0]:.1f}")
+    rows = [measure(count, options.turns) for count in options.researchers]
     titles = list(rows[0])
     print(" | ".join(titles))
     for row in rows:
@@ -84,14 +84,15 @@ def measure(count: int, turns: int) -> dict[str, float]:
         start = answered - began
         until(lab, count, FIRST, workers)
         warm = time.time()
-        before = cpu(workers, service)
+        calls_before, before = calls(lab), cpu(workers, service)
         done_before = total(lab)
         until(lab, count, turns, workers, warm)
         used, made = cpu(workers, service) - before, total(lab) - done_before
         memory = [psutil.Process(w.pid).memory_full_info() for w in workers if w.pid]
         own = provider.stats()["seconds"] / max(1, sum(provider.requests.values()))
         over = overheads(lab, warm, delay + own)
-        client = call_seconds(lab) - delay - own
+        seconds, made_calls = (now - was for now, was in zip(calls(lab), calls_before, strict=True))
+        client = seconds / max(1, made_calls) - delay - own
         for worker in workers:
             worker.ask()
         for worker in workers:
@@ -149,11 +150,11 @@ def total(lab: Path) -> int:
     return sum(len(times) for times in turns_of(lab).values())
 
 
-def call_seconds(lab: Path) -> float:
-    """Mean seconds of a model call, as the researchers' meters took them."""
+def calls(lab: Path) -> tuple[float, int]:
+    """Seconds in model calls so far, as the researchers' meters took them, and how many calls."""
     with spec.operator(lab) as client:
         accounts = client.run()["spending"].values()
-    return float(sum(a["llm_seconds"] for a in accounts) / max(1, sum(a["calls"] for a in accounts)))
+    return float(sum(a["llm_seconds"] for a in accounts)), sum(a["calls"] for a in accounts)
 
 
 def until(lab: Path, count: int, turns: int, workers: list[host.HostWorker], since: float = 0.0) -> float:

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 import vl_convert
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from aarlab.dashboard import live, render
@@ -117,6 +117,7 @@ class Site:
 
     def app(self):
         app = FastAPI()
+        app.add_api_route("/static/base.css", lambda: FileResponse(render.STYLE))
         app.mount("/static", StaticFiles(directory=render.HERE / "static"))
 
         @app.middleware("http")

@@ -101,7 +101,7 @@ def test_report_and_pages_have_one_look(tmp_path: Path) -> None:
     """The report holds the very style that pages load first."""
     report.render(simulate(20), tmp_path)
     assert STYLE.strip() in (tmp_path / "report.html").read_text()
-    assert (render.HERE / "static" / "base.css").read_text() == STYLE
+    assert render.STYLE.read_text() == STYLE
     frame = (render.HERE / "templates" / "base.html.j2").read_text()
     assert frame.index("base.css") < frame.index("app.css")
 

@@ -12,7 +12,14 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    StreamingResponse,
+)
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -76,6 +83,7 @@ def create_app(labs: Labs, doors: Doors) -> FastAPI:
     app.state.site = site
     _add_errors(app)
     add_login(app, doors)
+    app.add_api_route("/static/base.css", lambda: FileResponse(render.STYLE), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=render.HERE / "static"), name="static")
     _add_pages(app, site)
     _add_charts(app, site)

@@ -14,7 +14,7 @@ from aarlab.dashboard.kept import Kept
 from aarlab.dashboard.lab import Entry, Json, Snapshot, sealed
 from aarlab.errors import InputError
 from aarlab.records import Estimate, Judgement
-from aarlab.reports import board, figures, sentences
+from aarlab.reports import board, figures, rows, sentences
 from aarlab.reports.data import method
 from aarlab.reports.text import plain
 from aarlab.reports.transcripts import Place
@@ -133,7 +133,7 @@ def page(lab: Snapshot, store: Store, query: Mapping[str, str]) -> Json:
         "columns": _columns(lab, asked),
         "found": {"page": number, "pages": pages, "total": len(ordered), "size": SIZE},
         "addresses": _addresses(lab, asked, number, pages),
-        "scale": _scale(shown),
+        "scale": rows.scale([i.pgr for i in shown]),
         "rows": [{**row(lab, i), "transcript": places.get(i.entry.submission.id) if i.entry else None} for i in shown],
     }
 
@@ -290,7 +290,7 @@ def row(lab: Snapshot, item: Item) -> Json:
         "claim": claim(s.claimed_pgr, e), "researcher": s.researcher, "declared": s.track,
         "ranked": item.rank is not None, "remark": s.remark,
         "winner": not sealed(lab) and s.id == lab.winner, "finalist": s.id in lab.finalists,
-        "verified": s.finished or s.created, "audit": audit(item.judgement),
+        "verified": s.finished or s.created, "audit": rows.mark(item.judgement),
     }  # fmt: skip
 
 
@@ -300,22 +300,8 @@ def _estimate(e: Estimate, drawn: bool = True) -> Json:
 
 
 def claim(claimed: float | None, e: Entry) -> str:
-    """Where a claimed PGR lies: `inside` the measured interval, `above` or `below` it; empty where none is known."""
-    if claimed is None or not e.drawn:
-        return ""
-    return "above" if claimed > e.pgr.high else "below" if claimed < e.pgr.low else "inside"
-
-
-def audit(judgement: Judgement | None) -> Json:
-    """A verdict in words, and the channels that are not as declared."""
-    if judgement is None:
-        return {"verdict": NOT_AUDITED, "reason": "", "by": "", "measured": "", "channels": []}
-    v = judgement.verdict
-    apart = [c for c in v.channels if c.word not in ("as declared", "not judged")]
-    return {
-        "verdict": v.outcome, "reason": v.reason, "by": judgement.by, "measured": v.row,
-        "channels": [{"channel": c.channel, "word": c.word, "sentence": c.sentence} for c in apart],
-    }  # fmt: skip
+    """Where a claimed PGR lies, as `rows.claim`; empty while the interval is not drawn."""
+    return rows.claim(claimed, e.pgr) if e.drawn else ""
 
 
 def flat(line: Json) -> Json:
@@ -330,13 +316,6 @@ def flat(line: Json) -> Json:
         else:
             spread[key] = value
     return spread
-
-
-def _scale(items: Sequence[Item]) -> Json:
-    """The ends of the small bars: always 0 and 1, and what reaches further as far as is sensible."""
-    low = min([0.0, *(i.pgr.low for i in items)])
-    high = max([1.0, *(i.pgr.high for i in items)])
-    return {"low": round(max(-0.2, low), 3), "high": round(min(1.6, high), 3)}
 
 
 def _choices(items: Sequence[Item]) -> dict[str, list[str]]:

@@ -15,6 +15,9 @@ from aarlab.reports.templating import clock as clock  # what the command line sa
 
 HERE = Path(__file__).parent
 
+STYLE = templating.TEMPLATES / "base.css"
+"""The report's own style, which pages load too."""
+
 FRAME = "lab.html.j2"
 """What all pages of a lab extend."""
 
@@ -50,4 +53,5 @@ def parts(template: str, context: dict[str, Any]) -> dict[str, str]:
 @cache
 def static(name: str) -> str:
     """The address of a static file; another one whenever the file is another."""
-    return f"/static/{name}?v={hashlib.sha256((HERE / 'static' / name).read_bytes()).hexdigest()[:12]}"
+    path = STYLE if name == STYLE.name else HERE / "static" / name
+    return f"/static/{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"

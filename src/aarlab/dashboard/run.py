@@ -157,7 +157,7 @@ def events(lab: Snapshot, store: Store, limit: int = EVENTS) -> list[Json]:
     """What happened last, newest first: {"time", "kind", "who", "text", and what it is about}."""
     with store.read() as rows:
         posts = rows.posts(limit=limit)[::-1]
-        lines = [line for kind in LINES for line in rows.lines_of(kind)[-limit:]]
+        lines = rows.line_page(limit=limit, kinds=LINES)
         steps = rows.newest_events(STEPS, limit)
     recent = sorted(lab.submissions.values(), key=lambda s: s.finished or s.created)[-limit:]
     found = [_of_submission(lab, s) for s in recent] + [_of_post(p) for p in posts]

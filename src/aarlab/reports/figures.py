@@ -32,7 +32,7 @@ PALETTE = {  # light -> dark; the page swaps them by attribute, so one drawing s
 FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 NARROW = 480
 FLOOR_SHOWN = -0.3
-SCORES = "scores"
+SCORES, INTERVALS = "scores", "intervals"
 """The rows of a chart over time, given once by name: altair copies and checks rows with every part that has them."""
 
 SHORT_NAMES = {
@@ -118,7 +118,7 @@ def pgr_over_time(
         layers += [_intervals(x), _dots(x, y), _best_line(scores, end, x, y, span)]
         labels = {"fleet best": (scores[-1].best, BEST), **labels}
     layers.append(_side_labels(labels, span, inner, height))
-    more: dict[str, Any] = {"datasets": {SCORES: _score_rows(drawn, span)}} if scores else {}
+    more: dict[str, Any] = {"datasets": _score_rows(drawn, span)} if scores else {}
     if text := sentence(len(drawn), len(scores)):
         more["title"] = _remark(text, inner)
     return _finish(alt.layer(*layers, width=inner, height=height, **more))
@@ -351,16 +351,19 @@ def _remark(text: str, inner: int) -> alt.TitleParams:
     return alt.TitleParams(text, anchor="start", fontSize=11, color=MUTED, fontWeight="normal", limit=inner)
 
 
-def _score_rows(scores: Sequence[Scored], span: tuple[float, float]) -> list[dict[str, Any]]:
-    return [
-        {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "low": _clip(s.pgr.low, *span),
-         "high": _clip(s.pgr.high, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)}
-        for s in scores
-    ]  # fmt: skip
+def _score_rows(scores: Sequence[Scored], span: tuple[float, float]) -> dict[str, list[dict[str, Any]]]:
+    """Points and their intervals: two rows each, since a page lets the pointer stop at every mark whose row has a tip."""
+    return {
+        SCORES: [
+            {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)}
+            for s in scores
+        ],
+        INTERVALS: [{"m": s.minutes, "low": _clip(s.pgr.low, *span), "high": _clip(s.pgr.high, *span)} for s in scores],
+    }
 
 
 def _intervals(x: alt.X) -> Chart:
-    base = alt.Chart(alt.NamedData(SCORES)).mark_rule(color=INK, opacity=0.28)
+    base = alt.Chart(alt.NamedData(INTERVALS)).mark_rule(color=INK, opacity=0.28)
     return base.encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
 
 

@@ -29,17 +29,17 @@ COLUMNS: dict[str, Json] = {
 
 def context(data: RunData, results: Results) -> Json:
     """What the page shows beside `report._context`."""
+    shown = [*(r.pgr for r in results.rows), *results.baselines.values()]
     return {
-        "columns": COLUMNS, "board": {"scale": scale(results), "record": "known" if data.run.done else "sealed"},
+        "columns": COLUMNS, "board": {"scale": scale(shown), "record": "known" if data.run.done else "sealed"},
         "lines": leaderboard(data, results), "verdicts": [_verdict(data, a) for a in data.audited],
         "warnings": [_alarm(x.time, x.number, x.body) for x in data.alarms], "families": families(data, results),
         "line": lineage(data, results), "whole": whole(data), "earlier": _earlier(data), "top": HARD_TOP,
     }  # fmt: skip
 
 
-def scale(results: Results) -> Json:
+def scale(shown: Sequence[Estimate]) -> Json:
     """The ends of the small bars: always 0 and 1, and what reaches further as far as is sensible."""
-    shown = [*(r.pgr for r in results.rows), *results.baselines.values()]
     low, high = min([0.0, *(e.low for e in shown)]), max([1.0, *(e.high for e in shown)])
     return {"low": round(max(-0.2, low), 3), "high": round(min(1.6, high), 3)}
 
