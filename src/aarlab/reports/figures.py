@@ -352,7 +352,7 @@ def _remark(text: str, inner: int) -> alt.TitleParams:
 
 
 def _score_rows(scores: Sequence[Scored], span: tuple[float, float]) -> dict[str, list[dict[str, Any]]]:
-    """Points and their intervals: two rows each, since a page lets the pointer stop at every mark whose row has a tip."""
+    """Points and their intervals: two lists, since a page lets the pointer stop at every mark with a tip."""
     return {
         SCORES: [
             {"m": s.minutes, "y": _clip(s.pgr.mean, *span), "under": s.pgr.mean < span[0], "tip": _tip(s)}
