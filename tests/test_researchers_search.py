@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def start(
 
 
 def events(workspace: Path) -> list[dict[str, Any]]:
+    if not (workspace / "journal.jsonl").exists():
+        return []
     found = []
     for line in (workspace / "journal.jsonl").read_text().splitlines():
         try:
@@ -51,6 +54,14 @@ def events(workspace: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return found
+
+
+def wait_for(workspace: Path, true: Callable[[list[dict[str, Any]]], bool], seconds: float = 90.0) -> None:
+    """Until a researcher's journal is so."""
+    end = time.monotonic() + seconds
+    while not true(events(workspace)):
+        assert time.monotonic() < end, events(workspace)
+        time.sleep(0.02)
 
 
 def quick_settings() -> Any:
@@ -104,13 +115,14 @@ def test_a_researcher_builds_on_another(server: ToyServer, tmp_path: Path) -> No
 def test_kills_neither_lose_nor_repeat_a_submission(server: ToyServer, tmp_path: Path) -> None:
     """kill -9 again and again: every intended submission is in the lab exactly once, trials are not tried again."""
     workspace = tmp_path / "w"
-    for wait in (1.6, 2.3, 1.9):
-        process = start(server, workspace, minutes="0.4")
-        time.sleep(wait)
+    for more in (1, 2, 1):  # killed after so many new events, however fast this machine is
+        known = len(events(workspace))
+        process = start(server, workspace, minutes="2")
+        wait_for(workspace, lambda found, least=known + more: len(found) >= least)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=20)
-    process = start(server, workspace, minutes="0.4")
-    time.sleep(4)
+    process = start(server, workspace, minutes="2")
+    wait_for(workspace, lambda found: sum(e["event"] == "submit" for e in found) >= 2)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0, out

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from aarlab.syntax import parse
+
 Holds = Callable[[ast.AST], bool]
 
 PASSES = 20
@@ -21,7 +23,7 @@ class Code:
 
     @classmethod
     def of(cls, source: str) -> Code:
-        return cls(ast.parse(source))
+        return cls(parse(source))
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:

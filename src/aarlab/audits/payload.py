@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from functools import lru_cache
 from aarlab.audits.base import Audit, Results, Setting
 from aarlab.execution.payload import Amount, amounts, texts
 from aarlab.records import Finding
+from aarlab.syntax import parse
 from aarlab.w2s.task import TaskInputs
 
 SHINGLE = 8
@@ -76,7 +76,7 @@ def _of_items(items: tuple[str, ...]) -> frozenset[str]:
 def _runs_of_file(source: str) -> Iterator[tuple[int, str]]:
     """(line, run) over all texts of the file in their order, as if they were one: a list of words hides nothing."""
     lines, words = [], []
-    for line, _, text in texts(source, ast.parse(source)):
+    for line, _, text in texts(source, parse(source)):
         found = _words(text)
         words += found
         lines += [line] * len(found)

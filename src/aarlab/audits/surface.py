@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aarlab.errors import NotApplicable
+from aarlab.syntax import parse
 from aarlab.w2s import texts
 from aarlab.w2s.task import Ints, Layer, TaskInputs
 
@@ -140,7 +141,7 @@ def _spaced(part: str, r: Random) -> str:
 def _nodes(text: str) -> list[ast.AST]:
     """The syntax of a text that is code with a function in it; empty for any other."""
     try:
-        nodes = list(ast.walk(ast.parse(text)))
+        nodes = list(ast.walk(parse(text)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return nodes if any(isinstance(n, ast.FunctionDef) for n in nodes) else []

@@ -55,6 +55,7 @@ def add_actions(app: FastAPI, site: Site) -> None:
     lab_action("/resume", lambda lab, fields: controls.resume(lab))
     lab_action("/end-research", lambda lab, fields: controls.end_research(lab, fields.get("reason", "")))
     lab_action("/message", lambda lab, f: controls.message(lab, f.get("to", "everyone"), f.get("text", "")), "/forum")
+
     def verify(lab: Path, fields: Fields) -> str:
         said = str(trust.verify(lab)["text"])
         site.changed(lab.name)  # nothing in the lab has: pages show when it was verified last

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from aarlab.errors import MethodError
 from aarlab.execution.payload import REMEDY, amounts
+from aarlab.syntax import parse
 
 MOST_BYTES = 64 * 1024
 HOW = "a method file has `def run(task, seed)`"
@@ -44,7 +45,7 @@ def normalise(source: str) -> str:
 
 def _parse(source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return parse(source)
     except SyntaxError as error:
         raise MethodError("syntax", f"line {error.lineno or 1}: {error.msg}") from None
     except (RecursionError, MemoryError):

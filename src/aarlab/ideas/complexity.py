@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from aarlab.syntax import parse
+
 
 @dataclass(frozen=True)
 class Complexity:
@@ -18,7 +20,7 @@ class Complexity:
 def complexity(source: str) -> Complexity | None:
     """Of a method file; None where it is no Python. The lab's library that it calls counts as one call."""
     try:
-        tree = without_docstrings(ast.parse(source))
+        tree = without_docstrings(parse(source))
         lines = sum(bool(line.strip()) for line in ast.unparse(tree).split("\n"))
         return Complexity(lines, sum(1 for _ in ast.walk(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -9,6 +9,7 @@ from aarlab.audits.rules import RULES
 from aarlab.llm.scan.kinds import PROBING, SEEDS
 from aarlab.llm.scan.programs import Program
 from aarlab.llm.scan.steps import Step
+from aarlab.syntax import parse
 
 Found = tuple[str, str]  # quote, sentence
 
@@ -127,6 +128,6 @@ def _shape(source: str, seeds_only: bool) -> str:
     if program.code is None:
         return ""
     try:
-        return ast.dump(_Blank(seeds_only).visit(ast.parse(source)))
+        return ast.dump(_Blank(seeds_only).visit(parse(source)))
     except RecursionError:
         return ""
