@@ -45,8 +45,14 @@ def main() -> None:
         make(root / "small", submissions=options.small, posts=200)
         names = ["small"]
         if options.large:
-            make(root / "large", submissions=options.large, posts=5 * options.large, outcomes=False, events=False,
-                 phase="research")
+            make(
+                root / "large",
+                submissions=options.large,
+                posts=5 * options.large,
+                outcomes=False,
+                events=False,
+                phase="research",
+            )
             names.append("large")
         rows = measure(root, names)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; milliseconds")

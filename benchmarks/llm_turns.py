@@ -6,7 +6,8 @@ heartbeat, the sandbox and the command.
 
 Starts a real lab service and real researcher processes, from the nursery, in front of the scripted provider, whose
 model answers after a fixed delay with one command that does nothing (`echo N`). A turn is the time between two answers
-as the lab wrote them down. Prints a table and writes JSON.
+as the lab wrote them down. Prints a table and writes JSON. "pace" is what a million additions in Python take on this
+machine just then, before and after: rented cores change their speed by the minute.
 
     python benchmarks/llm_turns.py [--researchers 1 9 100] [--turns 20] [--json out.json]
 """
@@ -68,6 +69,7 @@ def mind(talk: Conversation) -> Reply:
 def measure(count: int, turns: int) -> dict[str, float]:
     """One fleet of `count`, until each has made its turns."""
     delay = next(d for n, d in sorted(DELAYS.items()) if count <= n) if count <= max(DELAYS) else 10.0
+    pace_before = pace()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ["AARLAB_STATE"] = f"{folder}/answers.db"
@@ -108,7 +110,20 @@ def measure(count: int, turns: int) -> dict[str, float]:
         "RSS MB": max(m.rss for m in memory) / 1e6,
         "PSS MB": statistics.fmean(m.pss for m in memory) / 1e6,
         "start s": start,
+        "pace ms": 1000 * (pace_before + pace()) / 2,
     }
+
+
+def pace(count: int = 1_000_000) -> float:
+    """Seconds of the fastest of five runs of a plain loop."""
+
+    def once() -> float:
+        began, total = time.perf_counter(), 0
+        for i in range(count):
+            total += i
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(5))
 
 
 def settings(count: int) -> Settings:

@@ -150,6 +150,7 @@ def fill(path):
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk_is_reported_and_the_run_goes_on_once_there_is_room(tmp_path, monkeypatch):
     """A lab on a file system without a free byte: exit code 3, the disk named, and resume finishes after a clean-up."""

@@ -150,6 +150,7 @@ def leftovers(lab):
     return found
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_lab_that_resume_finishes(lab):
     """Interrupted in the middle of research, exit code 130; resume goes on to the report."""
     process = start(lab)

@@ -22,7 +22,7 @@ def told(lab, name="r1", kind=("note", "retry")):
     return [e["body"]["text"] for e in lab.events(name) if e["kind"] in kind]
 
 
-@pytest.mark.parametrize("wire", MODELS)
+@pytest.mark.parametrize("wire", ["anthropic", pytest.param("openai", marks=pytest.mark.slow)])
 def test_a_researcher_works_from_brief_to_finish(tmp_path, wire):
     """Both wire formats: it submits, posts, finishes; every call is an event, paid for, and in the transcript."""
     with LlmLab(tmp_path / "lab", llm_lab.settings(model=MODELS[wire]), mind="researcher:steps=9") as lab:
@@ -181,6 +181,7 @@ def killed(tmp_path, kills, seed=1):
         return names, posts, asked, len(lab.events())
 
 
+@pytest.mark.slow
 def test_a_killed_researcher_goes_on_and_doubles_nothing(tmp_path):
     """kill -9 at three random moments."""
     names, posts, asked, _ = killed(tmp_path, 3)

@@ -58,6 +58,7 @@ def test_solvers_slip_more_often_the_more_careless() -> None:
     assert 0.3 < same_wrong / wrong_pairs < 0.7
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_drafts_and_another_gives_others(drafts: list[Draft]) -> None:
     """`generate` is a function of its seed."""
     again, other = builder.generate(builder.SPEC.seed), builder.generate(builder.SPEC.seed + 1)

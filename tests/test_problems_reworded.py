@@ -70,6 +70,7 @@ def test_one_question_is_reworded_in_one_way() -> None:
         assert len(pairs) == len({a for a, _ in pairs})
 
 
+@pytest.mark.slow
 def test_the_parts_are_those_the_builder_reads() -> None:
     """Prefixes and controls of shipped texts are the drafts' own, so features of unchanged texts must agree."""
     for name, module in (("w2s-math", maths), ("w2s-code", code)):
