@@ -25,6 +25,7 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from aarlab.store import Store
+from pace import pace
 from recorded_lab import make
 
 NAVIGATION = {
@@ -55,7 +56,8 @@ def main() -> None:
             )
             names.append("large")
         rows = measure(root, names)
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; milliseconds")
+    speed = f"a million additions take {1000 * pace():.0f} ms"
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {speed}; milliseconds")
     for row in rows:
         times = f"median {row['median']:7.1f}  first {row['first']:7.1f}"
         print(f"{row['lab']:6} {row['page']:12} {times}  {row['bytes']:9,} bytes")

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import llm_turns
 import psutil
 
+import llm_turns
 from aarlab.fleet import host
 from aarlab.settings import Llm
 from aarlab.testing import ModelServer

@@ -37,6 +37,7 @@ from aarlab.store import Store
 from aarlab.testing import ModelServer
 from aarlab.testing.acts import command
 from aarlab.testing.conversation import Conversation, Reply
+from pace import pace
 
 MODEL = "openai-api/scripted/scripted"
 FIRST = 3  # turns that are not counted: connections are opened, the sandbox starts
@@ -112,18 +113,6 @@ def measure(count: int, turns: int) -> dict[str, float]:
         "start s": start,
         "pace ms": 1000 * (pace_before + pace()) / 2,
     }
-
-
-def pace(count: int = 1_000_000) -> float:
-    """Seconds of the fastest of five runs of a plain loop."""
-
-    def once() -> float:
-        began, total = time.perf_counter(), 0
-        for i in range(count):
-            total += i
-        return time.perf_counter() - began
-
-    return min(once() for _ in range(5))
 
 
 def settings(count: int) -> Settings:

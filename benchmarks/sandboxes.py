@@ -20,13 +20,12 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from method_run import METHOD, make_task
-
 from aarlab.errors import SandboxUnavailable
 from aarlab.execution import LocalExecutor, MethodRun
 from aarlab.sandbox import open_sandbox
 from aarlab.sandbox.base import Limits, Sandbox, SandboxSpec
 from aarlab.sandbox.library import PYTHON, library_binds
+from method_run import METHOD, make_task
 
 FITS = METHOD.replace("    head =", "    for _ in range(20):\n        head =")
 LIMITS = Limits(memory_mb=512, cpu_seconds=0, processes=64, file_mb=8, disk_mb=64)

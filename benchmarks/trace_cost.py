@@ -19,12 +19,11 @@ import statistics
 import sys
 from collections.abc import Callable
 
-from method_run import METHOD, make_task  # one thread: it starts itself again with the variables set
-
 from aarlab.execution import trace
 from aarlab.sandbox.library import PACKAGE, site_folders
 from aarlab.w2s.task import TaskInputs
 from aarlab.w2s.view import view
+from method_run import METHOD, make_task  # one thread: it starts itself again with the variables set
 
 LATE = (
     "xml.dom.minidom", "unittest.mock", "email.message", "http.client", "sqlite3", "asyncio", "xmlrpc.client", "pydoc",
