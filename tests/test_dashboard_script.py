@@ -328,7 +328,9 @@ def test_a_chart_is_drawn_again_when_it_has_changed(show, site):
     site.parts = {"chart:time": "1", "chart:other": "1"}
     tab = show(CHART, live=True)
     tab.wait_for_selector(".chart svg")
-    tab.wait_for_timeout(200)
+    site.send(**{"state:": "it has begun"})
+    status(tab, "it has begun")
+    until(tab, "[...charts.values()].every(chart => !chart.busy)")
     before = len(site.asked)
     site.points = 5
     site.send(**{"chart:other": "2", "state:": "another is drawn"})
