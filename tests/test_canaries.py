@@ -29,7 +29,7 @@ from aarlab.server.creation import create_lab
 from aarlab.server.lab import Lab
 from aarlab.settings import Audit
 from aarlab.vault.verify import verify
-from bwrap_here import needs_bwrap
+from sandbox_here import needs_bwrap
 from toy_lab import ToyLab
 
 PLACES = (FILE_NAME, FILE_TEXT, RUN_FILE, ENVIRONMENT)

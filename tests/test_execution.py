@@ -34,7 +34,7 @@ from aarlab.sandbox.limits import Cgroup, descendants
 from aarlab.w2s.draw import draw
 from aarlab.w2s.task import Layer, StudentSpec, TaskInputs
 from aarlab.w2s.view import view
-from bwrap_here import needs_bwrap
+from sandbox_here import needs_bwrap
 
 ITEMS = 60
 LIMITS = Limits(memory_mb=256, cpu_seconds=0, processes=32, file_mb=0, disk_mb=0)

@@ -32,21 +32,10 @@ from aarlab.sandbox.limits import Cgroup
 from aarlab.server.creation import create_lab
 from aarlab.settings import Audit, Budget, Isolation, Scoring
 from aarlab.w2s.task import Draw, Layer, StudentSpec, TaskInputs
+from sandbox_here import needs_runsc
 
 SMALL = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=8, disk_mb=24, open_files=64, tmp_mb=8)
 CANARY = f"canary-{uuid.uuid4().hex}"
-
-
-def unavailable() -> str:
-    try:
-        open_sandbox("gvisor").check()
-    except SandboxUnavailable as error:
-        return str(error)
-    return ""
-
-
-WHY_NOT = unavailable()
-needs_runsc = pytest.mark.skipif(bool(WHY_NOT), reason=f"gVisor cannot work here: {WHY_NOT}")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from aarlab.errors import ConfigError
 from aarlab.llm import registry
 from aarlab.llm.provider import BwrapConfig, BwrapSandboxEnvironment, config_for, read_config
 from aarlab.settings import Isolation, ResearcherSpec, Settings
-from bwrap_here import needs_bwrap
+from sandbox_here import needs_bwrap
 
 CANARY = f"canary-{uuid.uuid4().hex}"
 

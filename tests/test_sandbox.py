@@ -26,7 +26,7 @@ from aarlab.sandbox import bwrap, limits, open_sandbox
 from aarlab.sandbox.base import Limits, Sandbox, SandboxProcess, SandboxSpec
 from aarlab.sandbox.library import PACKAGE, PYTHON, library_binds, masks
 from aarlab.sandbox.limits import Cgroup, disk_bytes
-from bwrap_here import needs_bwrap
+from sandbox_here import needs_bwrap
 
 SMALL = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=8, disk_mb=24, open_files=64, tmp_mb=8)
 CANARY = f"canary-{uuid.uuid4().hex}"

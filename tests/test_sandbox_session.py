@@ -26,7 +26,7 @@ from aarlab.sandbox.base import Limits, SandboxSpec
 from aarlab.sandbox.library import PYTHON, library_binds
 from aarlab.sandbox.session import Line, Session, TooLarge
 from aarlab.sandbox.trim import trim
-from bwrap_here import WHY_NOT
+from sandbox_here import WHY_NO_BWRAP
 
 MB = 1 << 20
 SMALL = Limits(memory_mb=256, cpu_seconds=0, processes=24, file_mb=16, disk_mb=24, tmp_mb=8, var_tmp_mb=8)
@@ -44,8 +44,8 @@ def describe(workspace: Path, **changes: Any) -> SandboxSpec:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """One sandbox for the tests that leave it as it was."""
-    if WHY_NOT:
-        pytest.skip(f"bwrap cannot work here: {WHY_NOT}")
+    if WHY_NO_BWRAP:
+        pytest.skip(f"bwrap cannot work here: {WHY_NO_BWRAP}")
     os.environ["ANTHROPIC_API_KEY"] = CANARY  # what a host's process has and a sandbox must not get
     with Session(describe(tmp_path_factory.mktemp("shared") / "work")) as one:
         yield one

@@ -29,8 +29,7 @@ FOREST, CLAIMS = 40, 500
 
 NORMAL_95 = 1.96
 
-NOT_AUDITED = "not audited"
-VERDICTS = ("ranked", "ranked with a note", "held", "not ranked", NOT_AUDITED)
+VERDICTS = ("ranked", "ranked with a note", "held", "not ranked", rows.NOT_AUDITED)
 
 FILTERS = ("text", "track", "researcher", "verdict", "family")
 
@@ -51,7 +50,7 @@ class Item:
     def verdict(self) -> str:
         if self.entry is None:
             return ""
-        return NOT_AUDITED if self.judgement is None else self.judgement.verdict.outcome
+        return rows.NOT_AUDITED if self.judgement is None else self.judgement.verdict.outcome
 
     @property
     def track(self) -> str:

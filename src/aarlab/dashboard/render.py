@@ -11,7 +11,6 @@ from jinja2 import Environment, Template
 
 from aarlab.dashboard.words import markdown
 from aarlab.reports import templating
-from aarlab.reports.templating import clock as clock  # what the command line says times in
 
 HERE = Path(__file__).parent
 

@@ -19,10 +19,10 @@ from rich.text import Text
 from aarlab.dashboard import run
 from aarlab.dashboard.catalogue import notices
 from aarlab.dashboard.lab import Json, Snapshot, WatchedLab
-from aarlab.dashboard.render import clock
 from aarlab.errors import Infrastructure
 from aarlab.fleet.progress import PHASES, thousands
 from aarlab.reports.sentences import money, plus_zero
+from aarlab.reports.templating import clock
 from aarlab.reports.text import plain
 
 EVERY, PLAIN_EVERY = 2.0, 15.0

@@ -7,7 +7,7 @@ An idea may be classed three times: by the researcher who declares it, by a lang
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from aarlab.errors import InputError
@@ -62,10 +62,13 @@ def declared(source: str) -> str | None:
         return None
 
 
-def chosen(classed: Mapping[By, str]) -> tuple[str, By] | None:
-    """The family that counts and who said so; None for an idea that nobody could class."""
+def chosen(classed: Mapping[By, str], among: Collection[By] = PRECEDENCE) -> tuple[str, By] | None:
+    """The family that counts and who said so; None for an idea that nobody could class.
+
+    among: whose word counts.
+    """
     for by in PRECEDENCE:
-        if by in classed:
+        if by in among and by in classed:
             return classed[by], by
     return None
 

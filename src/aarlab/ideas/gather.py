@@ -8,7 +8,7 @@ from typing import Literal
 
 from aarlab.errors import InputError
 from aarlab.ideas.code import classify_code
-from aarlab.ideas.families import PRECEDENCE, By, declared, known
+from aarlab.ideas.families import PRECEDENCE, By, chosen, declared, known
 from aarlab.ideas.words import classify_text
 from aarlab.records import IdeaRow, Post, Submission
 
@@ -109,10 +109,8 @@ def of_text(post: Post) -> dict[By, str]:
 def _idea(
     time: float, researcher: str, kind: Kind, number: int, form: str, classed: Mapping[By, str], by: tuple[By, ...]
 ) -> list[Idea]:
-    for who in PRECEDENCE:  # as `chosen`, of those whose word counts here
-        if who in by and who in classed:
-            return [Idea(time, researcher, kind, number, classed[who], who, form, dict(classed))]
-    return []
+    counted = chosen(classed, by)
+    return [Idea(time, researcher, kind, number, *counted, form, dict(classed))] if counted else []
 
 
 def unread(

@@ -15,6 +15,7 @@ from aarlab.reports.results import Point, Results, Row
 from aarlab.vault.feedback import HARD_TOP
 
 Json = dict[str, Any]
+NOT_AUDITED = "not audited"
 
 COLUMNS: dict[str, Json] = {
     key: {"title": title, "number": number, "address": "", "sorted": ""}
@@ -47,7 +48,7 @@ def scale(shown: Sequence[Estimate]) -> Json:
 def leaderboard(data: RunData, results: Results) -> list[Json]:
     """Submissions and baselines in one order: the winner, then by PGR of record where known, then by feedback PGR."""
     judged = {a.submission: a.standing for a in data.audited}
-    family = {i.number: i.family for i in data.ideas if i.kind == "submission"}
+    family = _of_submissions(data.ideas)
     lines = [_line(data, r, judged.get(r.submission.id), family.get(r.submission.id, "")) for r in results.rows]
     record = results.record.pgr if results.record else {}
     lines += [
@@ -83,7 +84,7 @@ def claim(claimed: float | None, measured: Estimate) -> str:
 def mark(judgement: Judgement | None) -> Json:
     """A verdict in words, and the channels that are not as declared."""
     if judgement is None:
-        return {"verdict": "not audited", "reason": "", "by": "", "measured": "", "channels": []}
+        return {"verdict": NOT_AUDITED, "reason": "", "by": "", "measured": "", "channels": []}
     v = judgement.verdict
     apart = [c for c in v.channels if c.word not in ("as declared", "not judged")]
     return {
@@ -121,8 +122,13 @@ def families(data: RunData, results: Results) -> list[Json]:
     ]  # fmt: skip
 
 
+def _of_submissions(found: Sequence[Idea]) -> dict[int, str]:
+    """Submission -> its family."""
+    return {i.number: i.family for i in found if i.kind == "submission"}
+
+
 def _best(found: Sequence[Idea], results: Results) -> dict[str, Point]:
-    family = {i.number: i.family for i in found if i.kind == "submission"}
+    family = _of_submissions(found)
     best: dict[str, Point] = {}
     for p in results.points:
         name = family.get(p.submission)
@@ -133,7 +139,7 @@ def _best(found: Sequence[Idea], results: Results) -> dict[str, Point]:
 
 def lineage(data: RunData, results: Results) -> list[Json]:
     """The winner and what it builds on, oldest first."""
-    family = {i.number: i.family for i in data.ideas if i.kind == "submission"}
+    family = _of_submissions(data.ideas)
     points = {p.submission: p for p in results.points}
     rows = []
     for s in (data.submission(i) for i in results.lineage):

@@ -50,10 +50,6 @@ class ForumRows(Base):
     def count_all_posts(self) -> int:
         return int(self.c.execute(select(func.count()).select_from(t.posts)).scalar_one())
 
-    def last_post(self) -> int:
-        """The number of the newest post; 0 before the first."""
-        return int(self.c.execute(select(func.max(t.posts.c.id))).scalar() or 0)
-
     def citing(self, submission: int, limit: int = 100) -> list[Post]:
         """Posts about one submission, oldest first."""
         query = select(t.posts).where(t.posts.c.submission == submission).order_by(t.posts.c.id).limit(limit)
