@@ -46,11 +46,12 @@ MESSAGES = [
 
 
 @pytest.fixture
-def transforms():
+def transforms(monkeypatch):
     """(the client's own transformation, ours around it, the type of a request)."""
     module = importlib.import_module("openai.resources.chat.completions.completions")
     own = importlib.import_module("openai._utils").async_maybe_transform
     before, threshold = module.async_maybe_transform, gc.get_threshold()
+    monkeypatch.setattr(thrift, "_gather_live_events", lambda: None)
     thrift.save()
     shape = importlib.import_module("openai.types.chat.completion_create_params").CompletionCreateParamsNonStreaming
     yield own, module.async_maybe_transform, shape
@@ -80,3 +81,39 @@ def test_saving_twice_wraps_once(transforms):
     ours = transforms[1]
     thrift.save()
     assert sys.modules["openai.resources.chat.completions.completions"].async_maybe_transform is ours
+
+
+def test_the_live_view_has_an_event_a_moment_later_once_and_whole(tmp_path, monkeypatch):
+    """While a sample still runs, its database holds what happened more than a second ago; its log holds everything."""
+    inspect_ai = pytest.importorskip("inspect_ai")
+    log_module = importlib.import_module("inspect_ai._eval.task.log")
+    buffers = importlib.import_module("inspect_ai.log._recorders.buffer.buffer")
+    dataset, models, solvers = (importlib.import_module(f"inspect_ai.{m}") for m in ("dataset", "model", "solver"))
+    monkeypatch.setattr(log_module.TaskLogger, "log_sample_event", log_module.TaskLogger.log_sample_event)
+    thrift.save()
+    seen, said = [], models.ModelOutput.from_content("mockllm/model", "hello yourself")
+    said.usage = models.ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)  # else Inspect counts them
+
+    @solvers.solver
+    def looks():
+        async def solve(state, generate):
+            state = await generate(state)
+            await asyncio.sleep(thrift.GATHER_SECONDS + 1)
+            (log,) = tmp_path.glob("*.eval")
+            buffer = buffers.sample_buffer(str(log))
+            seen.append([e.event for e in buffer.get_sample_data("one", 1).events])
+            return state
+
+        return solve
+
+    (log,) = inspect_ai.eval(
+        inspect_ai.Task(dataset=[dataset.Sample(id="one", input="hello")], solver=looks()),
+        model=models.get_model("mockllm/model", custom_outputs=[said]), log_dir=str(tmp_path), display="none",
+        score=False,
+    )  # fmt: skip
+    assert log.status == "success", log.error
+    calls = [e for e in seen[0] if e["event"] == "model"]
+    assert len(calls) == 1
+    assert not calls[0].get("pending")
+    assert calls[0]["output"]["choices"][0]["message"]["content"] == log.samples[0].output.completion
+    assert [e.event for e in log.samples[0].events].count("model") == 1

@@ -3,10 +3,14 @@
 OpenAI's client walks every request in Python, along its type annotations, to rename keys that carry another name in
 JSON. The requests of its two text interfaces have no such key (a test looks at their types), and a conversation of
 sixty messages costs 40 ms each time. Requests made of plain JSON values are therefore sent as they are.
+
+Inspect writes every event of a transcript into a database for its live view, in a transaction of its own, when the
+event begins and again when it ends. Here they are gathered for a second, each event in its newest form.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import sys
@@ -22,6 +26,7 @@ OPENAI = (
 PLAIN = (str, int, float, bool, type(None))
 COLLECT_AFTER = (20_000, 20, 50)
 """New objects before the collector looks at the young ones, and how often it looks at the older."""
+GATHER_SECONDS = 1.0
 
 Transform = Callable[[Any, Any], Awaitable[Any]]
 
@@ -29,8 +34,12 @@ Transform = Callable[[Any, Any], Awaitable[Any]]
 def save() -> None:
     """After a process's imports; once more does no harm."""
     gc.set_threshold(*COLLECT_AFTER)
-    if "openai" not in sys.modules:
-        return
+    _gather_live_events()
+    if "openai" in sys.modules:
+        _spare_requests()
+
+
+def _spare_requests() -> None:
     for sender, types, prefix in OPENAI:
         try:
             module, known = importlib.import_module(sender), importlib.import_module(types)
@@ -55,6 +64,37 @@ def as_it_is(original: Transform, shapes: list[Any]) -> Transform:
 
     transform.shapes = shapes  # type: ignore[attr-defined]
     return transform
+
+
+def _gather_live_events() -> None:
+    try:
+        logger = importlib.import_module("inspect_ai._eval.task.log").TaskLogger
+        bounded = importlib.import_module("inspect_ai.log._transcript").transcript_bounded_enabled()
+        event = importlib.import_module("inspect_ai.log._recorders.types").SampleEvent
+        original = logger.log_sample_event
+    except (ImportError, AttributeError):  # another version of Inspect
+        return
+    if not (bounded or hasattr(original, "gathers")):  # a bounded transcript reads the database back at once
+        logger.log_sample_event = gathered(event)
+
+
+def gathered(sample_event: Callable[..., Any]) -> Callable[[Any, Any, int, Any], None]:
+    """`TaskLogger.log_sample_event`, but in one transaction a second. sample_event: what its database takes."""
+
+    def log_sample_event(self: Any, id: str | int, epoch: int, event: Any) -> None:
+        waiting: dict[Any, Any] = self.__dict__.setdefault("gathered_events", {})
+        if not waiting:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, write, self, waiting)
+        waiting[id, epoch, event.uuid] = sample_event(id=id, epoch=epoch, event=event)
+
+    def write(self: Any, waiting: dict[Any, Any]) -> None:
+        events = list(waiting.values())
+        waiting.clear()
+        if self._buffer_db is not None:  # else the sample is over, and its log is complete
+            self._buffer_db.log_events(events)
+
+    log_sample_event.gathers = True  # type: ignore[attr-defined]
+    return log_sample_event
 
 
 def plain(data: Any) -> bool:
