@@ -18,11 +18,12 @@ from inspect_ai import eval as run_eval
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, execute_tools
 from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolCall, ToolDef
+from inspect_ai.tool import ToolCall, ToolDef, ToolInfo
 from inspect_ai.util import SandboxEnvironmentSpec
 
 import toy
 from aarlab.llm import prompts
+from aarlab.llm.agent import describe_once
 from aarlab.llm.calls import Calls
 from aarlab.llm.provider import BwrapConfig, config_for
 from aarlab.llm.tools import shown, tools
@@ -224,3 +225,19 @@ def test_what_is_left_out_is_counted():
     assert text.endswith("end")
     assert "9004 of 10003 bytes" in text
     assert len(shown("\x1b" * 10_000, 900)) < 2200
+
+
+def test_tools_described_once_say_the_same_and_are_not_copied(day):
+    """What goes to a provider is what the framework would have made itself, and a copy of it costs nothing."""
+    owned = tools(Toolbox(day.server.client("r1"), "r1"), day.calls.key, print, print, SECONDS, OUTPUT)
+    once, fresh = describe_once(owned), [ToolDef(t) for t in owned]
+    for ours, theirs in zip(once, fresh, strict=True):
+        info = ToolInfo(name=ours.name, description=ours.description, parameters=ours.parameters)
+        copy = info.model_copy(deep=True)
+        assert copy.parameters is ours.parameters
+        assert copy.parameters.model_dump_json(exclude_none=True) == theirs.parameters.model_dump_json(
+            exclude_none=True
+        )
+        changed = ours.parameters.model_copy(update={"required": []}, deep=True)
+        assert changed.required == []
+        assert ours.parameters.required == theirs.parameters.required

@@ -154,7 +154,7 @@ def looks(one: Watched, times: int) -> None:
 
 
 def test_a_sandbox_in_which_nothing_ran_is_not_measured_again() -> None:
-    """Its CPU time tells; the least that runs in it, and in any case a while, makes it be measured."""
+    """Its CPU time tells; the least that runs in it, and in any case a while, makes it be measured. It rests on."""
     one = watched(process := Counted(1.0))
     looks(one, 5)
     assert (process.measured, one.rests) == (1, True)
@@ -163,7 +163,7 @@ def test_a_sandbox_in_which_nothing_ran_is_not_measured_again() -> None:
     assert process.measured == 2
     one.measured -= AT_REST
     looks(one, 1)
-    assert (process.measured, one.rests) == (3, False)
+    assert (process.measured, one.rests) == (3, True)
 
 
 def test_without_an_exact_count_every_look_measures() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -22,7 +22,7 @@ from inspect_ai.model import (
     execute_tools,
     get_model,
 )
-from inspect_ai.tool import Tool, ToolDef
+from inspect_ai.tool import Tool, ToolDef, ToolParams
 from inspect_ai.util import LimitExceededError
 
 from aarlab.llm import prompts, resume
@@ -56,13 +56,32 @@ def researcher(room: Room, tools: Sequence[Tool]) -> Agent:
     """Think and act until the session, the budget or the research is over."""
 
     async def execute(state: AgentState) -> AgentState:
-        described = [ToolDef(tool) for tool in tools]  # once; the framework would do it twice in every turn
+        described = describe_once(tools)
         state.messages = [*state.messages, *await unfinished(room.desk, state.messages, described)]
         think = thinker(room, described)
         loop = react(prompt=None, tools=described, model=think, submit=False, on_continue=_on_continue(room.desk))
         return await loop(state)
 
     return execute
+
+
+class Unchanging(ToolParams):
+    """Parameters of a tool that nobody changes. The framework copies all tools three times a turn, to be safe from
+    changes; a copy of these is the same object."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        return super().model_copy(update=update, deep=deep) if update else self
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self
+
+
+def describe_once(tools: Sequence[Tool]) -> list[ToolDef]:
+    """Definitions for a whole session; the framework would make them twice in every turn."""
+    described = [ToolDef(tool) for tool in tools]
+    for one in described:
+        one.parameters = Unchanging(**dict(one.parameters))
+    return described
 
 
 def _on_continue(desk: Desk) -> Any:

@@ -102,8 +102,9 @@ def session(seat: Seat) -> Room:
     logs: list[EvalLog] = []
     try:
         logs = eval(
-            task, model=seat.model, log_dir=str(seat.transcripts), display="none", score=False, log_level="error",
-            acp_server=False, ctl_server=False, max_subprocesses=16, max_sandboxes=1, tags=["aarlab"],
+            task, model=seat.model, log_dir=str(seat.transcripts), score=False, acp_server=False, ctl_server=False,
+            max_subprocesses=16, max_sandboxes=1, tags=["aarlab"], log_level="error", log_level_transcript="warning",
+            display="log",  # "none" draws a screen that nobody sees every second
         )  # fmt: skip
     except Infrastructure as error:
         room.trouble = str(error)

@@ -23,7 +23,7 @@ from aarlab.sandbox.limits import Limits
 
 TICK = 0.05
 MEASURE = 0.25
-REST = 0.5
+REST = 1.0
 """Seconds between looks while nothing runs in any sandbox; a command's start ends the rest at once."""
 AT_REST = 5.0
 """Seconds after which a sandbox is measured although nothing ran in it."""
@@ -54,8 +54,8 @@ class Watched:
         if now < self.due and not self._filling():
             return None
         ran = self.process.exact_cpu_seconds()
-        self.rests = ran is not None and ran == self.ran and now < self.measured + AT_REST
-        if self.rests:
+        self.rests = ran is not None and ran == self.ran
+        if self.rests and now < self.measured + AT_REST:
             self.due = now + MEASURE
             return None
         self.ran, self.measured = ran, now  # read before the measuring: what runs meanwhile is seen next time
