@@ -358,6 +358,17 @@ def test_a_full_workspace_is_told_and_made_to_fit(own: Callable[..., Session], t
     assert one.exec(shell("echo small > small; sleep 1; ls big1")).code == 0
 
 
+def test_a_broken_limit_is_told_though_the_command_ended_first(own: Callable[..., Session]) -> None:
+    """A kill reaches the command before the attendant, which may still say how the command ended."""
+    one = own()
+    one.start()
+    assert one.process is not None
+    one.process.verdict = "disk"
+    with pytest.raises(SandboxGone, match="more than 24 MB of disk"):
+        one.exec(shell("echo the end"))
+    assert one.exec(shell("echo again")).out == b"again\n"
+
+
 def test_what_wakes_up_in_a_sandbox_at_rest_is_still_held(own: Callable[..., Session]) -> None:
     """While nothing runs nothing is measured; a process in the background that begins to write is seen."""
     one = own()

@@ -66,6 +66,59 @@ def test_a_call_is_set_aside_and_accounted_once(lab: ToyLab) -> None:
     assert account(lab) == first
 
 
+EVENT = {"key": "e", "session": 1, "turn": 1, "kind": "note", "body": {"text": "x"}}
+
+
+def turn(lab: ToyLab, who: str = "fleet", **body: Any) -> Any:
+    return lab.post("/turn", {"researcher": "r1", **body}, who)
+
+
+def keys(lab: ToyLab) -> list[str]:
+    return [e["key"] for e in lab.get("/events?researcher=r1", "fleet")["events"]]
+
+
+def test_a_turn_is_its_single_requests_in_one(lab: ToyLab) -> None:
+    """Events, an account, a heartbeat and a reservation; it is answered as a heartbeat is, and twice counts once."""
+    lab.post("/researchers/r1/message", {"text": "look at r2"}, "operator")
+    body = {
+        "events": [EVENT], "settled": [{"key": "a", "usage": {"input_tokens": 7}, "dollars": 0.2}],
+        "says": {"state": "turn 1: bash", "heard": 0}, "reserve": {"key": "b", "dollars": 0.1, "tokens": 5},
+    }  # fmt: skip
+    first = turn(lab, **body)
+    assert first.status_code == 200, first.text
+    answer = first.json()
+    assert (answer["stop"], answer["phase"]) == (False, "research")
+    assert [m["text"].splitlines()[-1] for m in answer["messages"]] == ["look at r2"]
+    assert turn(lab, **body).json()["messages"] == answer["messages"]
+    assert keys(lab) == ["e"]
+    mine = account(lab)
+    assert (mine["llm_dollars"], mine["outstanding_dollars"], mine["calls"]) == (0.2, 0.1, 1)
+    row = next(r for r in lab.get("/run", "operator")["researchers"] if r["name"] == "r1")
+    assert row["state"] == "turn 1: bash"
+    assert turn(lab, events=[]).json() == {}
+
+
+def test_a_turn_without_money_keeps_the_rest(lab: ToyLab) -> None:
+    settle(lab, "a", 1.0)
+    refused = turn(lab, events=[EVENT], says={"state": "s"}, reserve={"key": "b", "dollars": 0.1, "tokens": 5})
+    assert (refused.status_code, refused.json()["kind"]) == (429, "BudgetSpent")
+    assert keys(lab)[0] == "e"
+    assert account(lab)["outstanding_dollars"] == 0
+
+
+def test_a_turn_with_a_mistake_keeps_nothing(lab: ToyLab) -> None:
+    """All or nothing: a settlement that contradicts the first, or an event that names another's submission."""
+    settle(lab, "a", 0.3)
+    wrong = [{"key": "a", "usage": {}, "dollars": 0.4}]
+    next_call = {"key": "b", "dollars": 0.1, "tokens": 5}
+    assert turn(lab, events=[EVENT], settled=wrong, reserve=next_call).status_code == 400
+    assert turn(lab, events=[EVENT, {**EVENT, "key": "f", "submission": 99}]).status_code == 404
+    assert turn(lab, researcher="nobody").status_code == 404
+    assert turn(lab, who="r1", events=[EVENT]).status_code == 403
+    assert keys(lab) == []
+    assert (account(lab)["llm_dollars"], account(lab)["outstanding_dollars"]) == (0.3, 0)
+
+
 def test_what_is_under_way_holds_others_back(lab: ToyLab) -> None:
     """Spent and set aside together must lie under the budget; a call given back makes room."""
     assert reserve(lab, "a", 1.0).status_code == 200

@@ -187,15 +187,20 @@ class LabClient:
         return found
 
     def turn(
-        self, researcher: str, events: Sequence[Json] = (), settled: Sequence[Json] = (), reserve: Json | None = None
-    ) -> None:
-        """`add_events`, `settle` and `reserve` in one request, in this order.
+        self,
+        researcher: str,
+        events: Sequence[Json] = (),
+        settled: Sequence[Json] = (),
+        reserve: Json | None = None,
+        says: Json | None = None,
+    ) -> Json:
+        """`add_events`, `settle`, `heartbeat` and `reserve` in one request, in this order.
 
-        settled: {key, usage, dollars}; reserve: {key, dollars, tokens}. Raises BudgetSpent where the reservation is
-        refused; events and accounts are kept then.
+        settled: {key, usage, dollars}; says: {state, heard}; reserve: {key, dollars, tokens}. The reply to `says`, or
+        {}. Raises BudgetSpent where the reservation is refused; the rest is kept then.
         """
-        body = {"researcher": researcher, "events": list(events), "settled": list(settled), "reserve": reserve}
-        self._post("/v1/turn", body)
+        body = {"researcher": researcher, "events": list(events), "settled": list(settled)}
+        return self._post("/v1/turn", {**body, "says": says, "reserve": reserve})
 
     def events(self, researcher: str = "", since: int = 0, limit: int = 1000) -> list[Json]:
         """Steps after number `since`, oldest first, of one researcher or of all: as many as fit into one reply.

@@ -60,7 +60,7 @@ class Desk:
         self._doing = ""
         self._written: set[str] = set()
         self._one_writer = threading.Lock()
-        self.outbox = Outbox(fleet, name)
+        self.outbox = Outbox(fleet, name, self._told)
         self.mail = Mail()
 
     # The conversation
@@ -154,13 +154,13 @@ class Desk:
         self.turns_in_session += 1
         self.calls.start(message.tool_calls or [])
         self.write_soon([message])
+        if time.monotonic() >= self._next_word:
+            doing = ", ".join(c.function for c in message.tool_calls or []) or "no tool call"
+            self.outbox.says = self._word(f"turn {self.turn}: {doing}")
         if all(c.function in IN_SANDBOX for c in message.tool_calls or []):
             self.outbox.send_soon()
         else:
             await anyio.to_thread.run_sync(self.flush)
-        if time.monotonic() >= self._next_word:
-            doing = ", ".join(c.function for c in message.tool_calls or []) or "no tool call"
-            await anyio.to_thread.run_sync(self.say, f"turn {self.turn}: {doing}")
 
     async def next(self, messages: Sequence[ChatMessage]) -> str | bool:
         """After the tools of a turn: True to go on, a text to go on with, False to end the session.
@@ -168,9 +168,7 @@ class Desk:
         The text is what the operator wrote, a nudge, or both.
         """
         self.write_soon(messages)
-        await anyio.to_thread.run_sync(self.sync)
-        if time.monotonic() >= self._next_look:
-            await anyio.to_thread.run_sync(self.say, self._doing)
+        await anyio.to_thread.run_sync(self._hear)
         if self.ending or self.turns_in_session >= self.llm.session_turns:
             return False
         nudge = self._stalls(messages)
@@ -206,9 +204,22 @@ class Desk:
     def say(self, state: str) -> None:
         """Heartbeat; its reply may say that this researcher was stopped, that research is over, or what the operator
         wrote."""
+        self._told(self.lab.heartbeat(**self._word(state)))
+
+    def _word(self, state: str) -> Json:
+        """A heartbeat's fields."""
         now, self._doing = time.monotonic(), state
         self._next_word, self._next_look = now + WORD_SECONDS, now + LOOK_SECONDS
-        reply = self.lab.heartbeat(self.redact(state)[:500], heard=self.mail.heard)
+        return {"state": self.redact(state)[:500], "heard": self.mail.heard}
+
+    def _hear(self) -> None:
+        """What the lab and others said during the tools of a turn."""
+        self.outbox.wait()
+        self.sync()
+        if time.monotonic() >= self._next_look:
+            self.say(self._doing)
+
+    def _told(self, reply: Json) -> None:
         self.mail.take(reply["messages"])
         if reply["stop"] and not self.ending:
             self.ending = "stopped by the lab"

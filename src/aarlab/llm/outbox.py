@@ -1,13 +1,13 @@
 """What a researcher's process tells the lab, gathered, so that a turn costs two requests instead of five.
 
-The first carries a model's answer and what it cost, and travels while the tools of that answer run; the second carries
-the tools' results together with the reservation for the next call.
+The first carries a model's answer, what it cost and a heartbeat, and travels while the tools of that answer run; the
+second carries the tools' results together with the reservation for the next call.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -20,13 +20,14 @@ Json = dict[str, Any]
 class Outbox:
     """Events and accounts on their way. Nothing is lost while the process lives: what could not be sent is kept.
 
-    fleet: a client with the fleet's token. name: the researcher's.
+    fleet: a client with the fleet's token. name: the researcher's. told: called with the lab's reply to a heartbeat.
     """
 
-    def __init__(self, fleet: LabClient, name: str) -> None:
-        self.fleet, self.name = fleet, name
+    def __init__(self, fleet: LabClient, name: str, told: Callable[[Json], None]) -> None:
+        self.fleet, self.name, self.told = fleet, name, told
         self.events: list[Json] = []
         self.settled: list[Json] = []
+        self.says: Json | None = None  # {state, heard}, as in `LabClient.heartbeat`
         self._one_at_a_time = threading.Lock()
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._sending: list[Future[None]] = []
@@ -44,15 +45,18 @@ class Outbox:
         with self._one_at_a_time:
             events, self.events = self.events, []
             settled, self.settled = self.settled, []
-            if not (events or settled or reserve):
+            says, self.says = self.says, None
+            if not (events or settled or says or reserve):
                 return
             try:
-                self.fleet.turn(self.name, events, settled, reserve)
+                answer = self.fleet.turn(self.name, events, settled, reserve, says)
             except BudgetSpent:
                 raise
             except AarlabError:
-                self.events, self.settled = events + self.events, settled + self.settled
+                self.events, self.settled, self.says = events + self.events, settled + self.settled, self.says or says
                 raise
+        if says is not None:
+            self.told(answer)
 
     def send_soon(self) -> None:
         """Send from another thread; `flush` waits for it."""
@@ -60,7 +64,11 @@ class Outbox:
 
     def flush(self) -> None:
         """Wait until everything is with the lab. Raises what went wrong."""
+        self.wait()
+        self.send()
+
+    def wait(self) -> None:
+        """Until nothing is on its way. What could not be sent goes with the next."""
         sending, self._sending = self._sending, []
         for one in sending:
-            one.exception()  # what it could not send is sent, or raised, below
-        self.send()
+            one.exception()

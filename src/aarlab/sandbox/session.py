@@ -265,6 +265,9 @@ class Session:
             raise
         finally:
             line.forget(call)
+        if line.process.verdict:  # a limit broke, and the attendant outlived the command long enough to say its end
+            line.end("a limit was broken")
+            call.answer = None
         if call.answer is None:
             raise SandboxGone(line.sentence())
         return call

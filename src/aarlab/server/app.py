@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 
 from aarlab.errors import AarlabError, MethodError, UnknownName
 from aarlab.records import PostKind, Submission
-from aarlab.server import audits, canaries, controls, fleet_api, forum, practice, views
+from aarlab.server import audits, controls, fleet_api, forum, practice, views
+from aarlab.server import heartbeat as heartbeats
 from aarlab.server.auth import Door, Identity, Who
 from aarlab.server.board import Bell, Board
 from aarlab.server.bodies import MAX_ID, Heartbeat, NewPost, NewSubmission
@@ -129,19 +130,9 @@ def _add_reading(app: FastAPI) -> None:
     def heartbeat(body: Heartbeat, who: Who) -> dict[str, Any]:
         who.require_writer()
         with lab.store.write() as rows:
-            values = {"state": body.state, "best_open_pgr": body.best_open_pgr, "trials": body.trials}
-            rows.set_researcher(who.name, heartbeat=lab.now(), **values)
-            person, phase = rows.researcher(who.name), lab.target(rows)
-            told = {} if body.heard is None else {"messages": forum.messages(rows, who.name, body.heard)}
-        canaries.raise_once(lab, who.name, "heartbeat", lab.canaries.watch(body.state))
-        lab.changed("people")
-        assert person is not None
-        return {
-            "stop": person.status == "stopped" or phase != "research",
-            "phase": phase,
-            "seconds_left": lab.seconds_left(),
-            **told,
-        }
+            answer = heartbeats.hear(lab, rows, who.name, body)
+        heartbeats.heard(lab, who.name, body)
+        return answer
 
 
 def _visible(rows: Rows, number: int, who: Identity, scored_for_all: bool) -> Submission:

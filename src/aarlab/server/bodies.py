@@ -201,6 +201,7 @@ class Turn(Body):
     researcher: Word
     events: Annotated[list[Event], Field(max_length=1000)] = []
     settled: Annotated[list[Settled], Field(max_length=100)] = []
+    says: Heartbeat | None = None
     reserve: Reserved | None = None
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Response
 from starlette.types import Scope
 
-from aarlab.errors import UnknownName
+from aarlab.errors import BudgetSpent, UnknownName
 from aarlab.records import IdeaRow
-from aarlab.server import spending, transcript
+from aarlab.server import heartbeat, spending, transcript
 from aarlab.server.auth import AccountKeeper, Door, Reader, Scribe, Timekeeper
 from aarlab.server.bodies import MAX_ID, Clock, NewEvents, NewIdeas, Release, Reserve, Settle, Turn
 from aarlab.server.lab import Lab
@@ -61,17 +62,31 @@ def add_turns(app: FastAPI) -> None:
 
     @app.post(TURN)
     def turn(who: AccountKeeper, body: Turn) -> Response:
-        """Write events, account calls, set the next call's price aside: in this order, as the single requests do.
+        """Write events, account calls, hear a heartbeat, set the next call's price aside: what the single requests
+        do, in this order and in one transaction. Answers what a heartbeat does, or {}.
 
-        429 where nothing is left for the next call; events and accounts are kept then.
+        429 where nothing is left for the next call; the rest is kept then.
         """
-        if body.events:
-            transcript.add(lab, NewEvents(researcher=body.researcher, events=body.events))
-        for call in body.settled:
-            spending.settle(lab, Settle(researcher=body.researcher, **call.model_dump()))
-        if body.reserve is not None:
-            spending.reserve(lab, Reserve(researcher=body.researcher, **body.reserve.model_dump()))
-        return Response("{}", media_type="application/json")
+        name = body.researcher
+        new = transcript.ready(lab, NewEvents(researcher=name, events=body.events))
+        answer: dict[str, Any] = {}
+        refusal = ""
+        with lab.store.write() as rows:
+            spending.researcher(rows, name)
+            transcript.write(rows, name, new)
+            for call in body.settled:
+                spending.account(lab, rows, Settle(researcher=name, **call.model_dump()))
+            if body.says is not None:
+                answer = heartbeat.hear(lab, rows, name, body.says)
+            if body.reserve is not None:
+                refusal = spending.set_aside(lab, rows, Reserve(researcher=name, **body.reserve.model_dump()))
+        transcript.told(lab, new)
+        if body.says is not None:
+            heartbeat.heard(lab, name, body.says)
+        if refusal:
+            lab.changed("people")
+            raise BudgetSpent(refusal)
+        return Response(json.dumps(answer), media_type="application/json")
 
 
 def add_transcripts(app: FastAPI) -> None:

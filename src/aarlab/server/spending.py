@@ -117,20 +117,28 @@ def account_view(account: Account) -> Json:
 def reserve(lab: Lab, body: Reserve) -> Json:
     """Set a call's price aside. Raises BudgetSpent where a budget has nothing left, or research is over."""
     with lab.store.write() as rows:
-        person = researcher(rows, body.researcher)
-        known = rows.call(body.researcher, body.key)
-        if known is not None and known.state == "settled":
-            raise InputError(f"the call {body.key!r} is accounted already; take a new key for a new call")
-        refusal = _over(lab, rows, person) or next(_spent(lab, rows, body, known), "")
-        if not refusal:
-            call = Call(body.researcher, body.key, "reserved", body.dollars, body.tokens, lab.now())
-            rows.set_call(call, known)
-            return {"granted": True, "key": body.key}
-        if known is not None and known.state == "reserved":  # asked again for a call that will not be made
-            rows.set_call(replace(known, state="released", time=lab.now()), known)
-        _show(lab, rows, person, refusal)
-    lab.changed("people")
-    raise BudgetSpent(refusal)
+        refusal = set_aside(lab, rows, body)
+    if refusal:
+        lab.changed("people")
+        raise BudgetSpent(refusal)
+    return {"granted": True, "key": body.key}
+
+
+def set_aside(lab: Lab, rows: Rows, body: Reserve) -> str:
+    """`reserve` in the caller's transaction: why it is refused, or nothing."""
+    person = researcher(rows, body.researcher)
+    known = rows.call(body.researcher, body.key)
+    if known is not None and known.state == "settled":
+        raise InputError(f"the call {body.key!r} is accounted already; take a new key for a new call")
+    refusal = _over(lab, rows, person) or next(_spent(lab, rows, body, known), "")
+    if not refusal:
+        call = Call(body.researcher, body.key, "reserved", body.dollars, body.tokens, lab.now())
+        rows.set_call(call, known)
+        return ""
+    if known is not None and known.state == "reserved":  # asked again for a call that will not be made
+        rows.set_call(replace(known, state="released", time=lab.now()), known)
+    _show(lab, rows, person, refusal)
+    return refusal
 
 
 def _over(lab: Lab, rows: Rows, person: ResearcherRow) -> str:
@@ -158,22 +166,26 @@ def _show(lab: Lab, rows: Rows, person: ResearcherRow, refusal: str) -> None:
 
 def settle(lab: Lab, body: Settle) -> Json:
     """Account a call at what it cost. The same again changes nothing; what was charged is replaced by the truth."""
+    with lab.store.write() as rows:
+        account(lab, rows, body)
+        mine = rows.accounts()[body.researcher]
+    return account_view(mine)
+
+
+def account(lab: Lab, rows: Rows, body: Settle) -> None:
+    """`settle` in the caller's transaction."""
     usage = body.usage
     total = usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     call = Call(
         researcher=body.researcher, key=body.key, state="settled", dollars=body.dollars, tokens=total, time=lab.now(),
         **usage.model_dump(),
     )  # fmt: skip
-    with lab.store.write() as rows:
-        researcher(rows, body.researcher)
-        known = rows.call(body.researcher, body.key)
-        if known is not None and known.state == "settled":
-            if replace(call, time=known.time) != known:
-                raise InputError(f"the call {body.key!r} is accounted already, with other numbers; take a new key")
-        else:
-            rows.set_call(call, known)
-        mine = rows.accounts()[body.researcher]
-    return account_view(mine)
+    researcher(rows, body.researcher)
+    known = rows.call(body.researcher, body.key)
+    if known is None or known.state != "settled":
+        rows.set_call(call, known)
+    elif replace(call, time=known.time) != known:
+        raise InputError(f"the call {body.key!r} is accounted already, with other numbers; take a new key")
 
 
 def release(lab: Lab, body: Release) -> Json:

@@ -22,19 +22,35 @@ Json = dict[str, Any]
 
 def add(lab: Lab, body: NewEvents) -> Json:
     """Write events, all or none; one whose key is known is left as it is. Returns the numbers of all."""
-    now = lab.now()
-    new = [_row(body.researcher, event, now) for event in body.events]
+    new = ready(lab, body)
     with lab.store.write() as rows:
-        person = rows.researcher(body.researcher)
-        if person is None or person.role != "researcher":
-            raise UnknownName(f"there is no researcher {body.researcher!r}")
-        for event in new:
-            _check(rows, event)
-        numbers = rows.add_events(body.researcher, new)
-        rows.set_alive(body.researcher, now)  # whoever writes lives
+        numbers = write(rows, body.researcher, new)
+    told(lab, new)
+    return {"ids": numbers}
+
+
+def ready(lab: Lab, body: NewEvents) -> list[EventRow]:
+    """The rows of new events. Raises InputError for what no row can hold."""
+    now = lab.now()
+    return [_row(body.researcher, event, now) for event in body.events]
+
+
+def write(rows: Rows, researcher: str, new: list[EventRow]) -> list[int]:
+    """Their numbers. Raises UnknownName."""
+    person = rows.researcher(researcher)
+    if person is None or person.role != "researcher":
+        raise UnknownName(f"there is no researcher {researcher!r}")
+    for event in new:
+        _check(rows, event)
+    if new:
+        rows.set_alive(researcher, new[-1].time)  # whoever writes lives
+    return rows.add_events(researcher, new)
+
+
+def told(lab: Lab, new: list[EventRow]) -> None:
+    """After the rows are written."""
     if any(e.submission is not None for e in new):
         lab.changed("running")  # its status now names the step that made it
-    return {"ids": numbers}
 
 
 def note(lab: Lab, rows: Rows, researcher: str, key: str, text: str) -> bool:
