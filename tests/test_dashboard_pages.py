@@ -45,7 +45,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(root):
-    with served(root) as found:
+    with pytest.MonkeyPatch.context() as patch, served(root) as found:
+        patch.setenv("HOME", str(root.parent))  # pages then name the labs by short paths
         found.settle(LAB)
         found.settle(RUNNING)
         yield found

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from aarlab.dashboard import labs
+from aarlab.dashboard.catalogue import in_shell
 from aarlab.dashboard.lab import killed, locker
 from aarlab.fleet.lock import LabLock, holder
 from dashboard_site import Site, chromium, served, until
@@ -181,6 +182,16 @@ def test_a_finished_lab(visitor: Visitor, recorded: Path) -> None:
     (folder / "report").mkdir(exist_ok=True)
     (folder / "report" / "report.html").write_text("<p>")
     assert f"its report is {folder}/report/report.html" in visitor.open("/labs/mine/forum")[1]
+
+
+def test_a_path_is_short_and_a_shell_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my labs").mkdir()
+    shown = [in_shell(tmp_path / "my labs" / "a"), in_shell(Path("/else where"))]
+    assert shown == ["~/'my labs/a'", "'/else where'"]
+    (tmp_path / "my labs" / "a").mkdir()
+    there = subprocess.run(["bash", "-c", f"cd {shown[0]} && pwd"], capture_output=True, text=True)
+    assert there.stdout.strip() == str(tmp_path / "my labs" / "a")
 
 
 def test_a_lab_that_was_stopped(visitor: Visitor, recorded: Path) -> None:

@@ -6,6 +6,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from aarlab.dashboard import forum, ideas, leaderboard, researcher, run, submission, trust
 from aarlab.dashboard.charts import Chart
@@ -101,7 +102,7 @@ def notices(lab: Snapshot) -> list[Json]:
 
 
 def _notices(lab: Snapshot) -> Iterator[tuple[str, str]]:
-    folder = shlex.quote(str(lab.folder))
+    folder = in_shell(lab.folder)
     if lab.state == "starting":
         yield (
             "look",
@@ -111,11 +112,21 @@ def _notices(lab: Snapshot) -> Iterator[tuple[str, str]]:
         yield "act", f"{_stopped(lab)} Nothing that was scored is lost: go on with `aarlab resume {folder}`."
     if lab.state == "done":
         written = lab.folder / "report" / "report.html"
-        report = f"its report is {written}" if written.is_file() else f"`aarlab report {folder}` writes its report"
+        report = (
+            f"its report is {in_shell(written)}" if written.is_file() else f"`aarlab report {folder}` writes its report"
+        )
         yield "fine", f"This run is over, and its numbers change no more; {report}."
     for copy in sorted(lab.folder.glob("lab.schema-*.db")):
         older = "An older version of aarlab wrote this lab, and its database was brought up to date"
-        yield "look", f"{older}; as it was it is kept as {copy}. Remove that copy when you need it no longer."
+        yield "look", f"{older}; as it was it is kept as {in_shell(copy)}. Remove that copy when you need it no longer."
+
+
+def in_shell(path: Path) -> str:
+    """A path as a shell takes it, short where it lies below the user's own folder."""
+    home = Path.home()
+    if home == Path(home.anchor) or not path.is_relative_to(home):
+        return shlex.quote(str(path))
+    return f"~/{shlex.quote(str(path.relative_to(home)))}"
 
 
 def _stopped(lab: Snapshot) -> str:
