@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from aarlab.dashboard import labs
-from aarlab.dashboard.catalogue import in_shell
-from aarlab.dashboard.lab import killed, locker
+from aarlab.dashboard.lab import in_shell, killed, locker
 from aarlab.fleet.lock import LabLock, holder
 from dashboard_site import Site, chromium, served, until
 from recorded_lab import make

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from aarlab.dashboard import forum, ideas, leaderboard, researcher, run, submission, trust
 from aarlab.dashboard.charts import Chart
-from aarlab.dashboard.lab import Json, Snapshot, WatchedLab, killed
+from aarlab.dashboard.lab import Json, Snapshot, WatchedLab, in_shell, killed
 from aarlab.errors import UnknownName
 
 
@@ -119,14 +117,6 @@ def _notices(lab: Snapshot) -> Iterator[tuple[str, str]]:
     for copy in sorted(lab.folder.glob("lab.schema-*.db")):
         older = "An older version of aarlab wrote this lab, and its database was brought up to date"
         yield "look", f"{older}; as it was it is kept as {in_shell(copy)}. Remove that copy when you need it no longer."
-
-
-def in_shell(path: Path) -> str:
-    """A path as a shell takes it, short where it lies below the user's own folder."""
-    home = Path.home()
-    if home == Path(home.anchor) or not path.is_relative_to(home):
-        return shlex.quote(str(path))
-    return f"~/{shlex.quote(str(path.relative_to(home)))}"
 
 
 def _stopped(lab: Snapshot) -> str:

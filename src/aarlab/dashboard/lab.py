@@ -6,6 +6,7 @@ intervals, the report's numbers of a finished run) happens in `WatchedLab.work`,
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections import Counter
@@ -432,6 +433,14 @@ def _exclusive(line: str) -> tuple[str, int]:
         return "", 0
     inside = int(words[6]) <= READERS_BYTE <= int(words[7])
     return (words[4], int(words[5].split(":")[-1])) if inside else ("", 0)
+
+
+def in_shell(path: Path) -> str:
+    """A path as a shell takes it, short where it lies below the user's own folder."""
+    home = Path.home()
+    if home == Path(home.anchor) or not path.is_relative_to(home):
+        return shlex.quote(str(path))
+    return f"~/{shlex.quote(str(path.relative_to(home)))}"
 
 
 def killed(folder: Path) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from aarlab.dashboard.charts import Chart
 from aarlab.dashboard.kept import Kept
-from aarlab.dashboard.lab import Json, Snapshot
+from aarlab.dashboard.lab import Json, Snapshot, in_shell
 from aarlab.dashboard.lines import KINDS, did, words
 from aarlab.dashboard.protection import isolation, not_protected
 from aarlab.errors import Infrastructure, InputError
@@ -272,7 +272,7 @@ def _audit(lab: Snapshot, number: int, j: Judgement) -> Json:
 
 def redteam(lab: Snapshot) -> Json:
     """The matrix of the attacks that were made last, as `aarlab redteam` wrote it: {"about", "rows"}."""
-    command = f"aarlab redteam {lab.problem.name} --out {lab.folder.parent}"
+    command = f"aarlab redteam {lab.problem.name} --out {in_shell(lab.folder.parent)}"
     about: Json = {"found": False, "command": command, "sentence": f"`{command}` makes them, in about twenty minutes."}
     for path in _places(lab.folder):
         try:
