@@ -84,7 +84,7 @@ def test_saving_twice_wraps_once(transforms):
 
 
 def test_the_live_view_has_an_event_a_moment_later_once_and_whole(tmp_path, monkeypatch):
-    """While a sample still runs, its database holds what happened more than a second ago; its log holds everything."""
+    """While a sample still runs, its database holds what happened a moment ago; its log holds everything."""
     inspect_ai = pytest.importorskip("inspect_ai")
     log_module = importlib.import_module("inspect_ai._eval.task.log")
     buffers = importlib.import_module("inspect_ai.log._recorders.buffer.buffer")

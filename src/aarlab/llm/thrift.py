@@ -5,7 +5,7 @@ JSON. The requests of its two text interfaces have no such key (a test looks at 
 sixty messages costs 40 ms each time. Requests made of plain JSON values are therefore sent as they are.
 
 Inspect writes every event of a transcript into a database for its live view, in a transaction of its own, when the
-event begins and again when it ends. Here they are gathered for a second, each event in its newest form.
+event begins and again when it ends. Here they are gathered for a moment, each event in its newest form.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ OPENAI = (
 PLAIN = (str, int, float, bool, type(None))
 COLLECT_AFTER = (20_000, 20, 50)
 """New objects before the collector looks at the young ones, and how often it looks at the older."""
-GATHER_SECONDS = 1.0
+GATHER_SECONDS = 0.25
+"""A burst of events is shorter. A killed process takes so much of its transcript along; its event rows are whole."""
 
 Transform = Callable[[Any, Any], Awaitable[Any]]
 
@@ -79,7 +80,7 @@ def _gather_live_events() -> None:
 
 
 def gathered(sample_event: Callable[..., Any]) -> Callable[[Any, Any, int, Any], None]:
-    """`TaskLogger.log_sample_event`, but in one transaction a second. sample_event: what its database takes."""
+    """`TaskLogger.log_sample_event`, but several in one transaction. sample_event: what its database takes."""
 
     def log_sample_event(self: Any, id: str | int, epoch: int, event: Any) -> None:
         waiting: dict[Any, Any] = self.__dict__.setdefault("gathered_events", {})

@@ -72,7 +72,6 @@ def add_turns(app: FastAPI) -> None:
         answer: dict[str, Any] = {}
         refusal = ""
         with lab.store.write() as rows:
-            spending.researcher(rows, name)
             transcript.write(rows, name, new)
             for call in body.settled:
                 spending.account(lab, rows, Settle(researcher=name, **call.model_dump()))
