@@ -1,8 +1,9 @@
 """What a turn of a language model costs besides the model and the command: `python benchmarks/llm_turns.py`.
 
-"overhead" is a turn less the scripted model's delay and computing; "client" is what the provider's own client adds to
-the call (building and checking requests); "ours" is the rest: the framework, money set aside and accounted, events,
-heartbeat, the sandbox and the command.
+"overhead" is a turn less the scripted model's delay and computing, and less "command", what that command takes where
+nothing but Python starts it inside the same kind of sandbox; "client" is what the provider's own client adds to the
+call (building and checking requests); "ours" is the rest: the framework, money set aside and accounted, events,
+heartbeat, and the way into the sandbox and back.
 
 Starts a real lab service and real researcher processes, from the nursery, in front of the scripted provider, whose
 model answers after a fixed delay with one command that does nothing (`echo N`). A turn is the time between two answers
@@ -31,7 +32,9 @@ import psutil
 
 from aarlab.client import LabClient
 from aarlab.fleet import host, plan, spec
+from aarlab.llm.provider import BwrapConfig, sandbox_spec
 from aarlab.problems import base as problems
+from aarlab.sandbox.session import Session
 from aarlab.server.creation import create_lab
 from aarlab.settings import Budget, Llm, Settings
 from aarlab.testing import ModelServer
@@ -73,6 +76,7 @@ def measure(count: int, turns: int) -> dict[str, float]:
     pace_before = pace()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        alone = command_seconds(folder / "alone")
         os.environ["AARLAB_STATE"] = f"{folder}/answers.db"
         provider = stack.enter_context(ModelServer(mind, delay=delay))
         os.environ.update(provider.environment())
@@ -93,7 +97,7 @@ def measure(count: int, turns: int) -> dict[str, float]:
         used, made = cpu(workers, service) - before, total(lab) - done_before
         memory = [psutil.Process(w.pid).memory_full_info() for w in workers if w.pid]
         own = provider.stats()["seconds"] / max(1, sum(provider.requests.values()))
-        over = overheads(lab, warm, delay + own)
+        over = overheads(lab, warm, delay + own + alone)
         seconds, made_calls = (now - was for now, was in zip(calls(lab), calls_before, strict=True))
         client = seconds / max(1, made_calls) - delay - own
         for worker in workers:
@@ -104,6 +108,7 @@ def measure(count: int, turns: int) -> dict[str, float]:
         "researchers": count,
         "model s": delay,
         "overhead ms, median": 1000 * statistics.median(over),
+        "command ms": 1000 * alone,
         "client ms": 1000 * client,
         "ours ms": 1000 * (statistics.median(over) - client),
         "p95": 1000 * sorted(over)[int(0.95 * len(over))],
@@ -113,6 +118,23 @@ def measure(count: int, turns: int) -> dict[str, float]:
         "start s": start,
         "pace ms": 1000 * (pace_before + pace()) / 2,
     }
+
+
+COMMAND = """
+import statistics, subprocess, time
+def once():
+    began = time.perf_counter()
+    subprocess.run(["bash", "--login", "-c", "echo 1"], capture_output=True)
+    return time.perf_counter() - began
+print(statistics.median(once() for _ in range(50)))
+"""
+
+
+def command_seconds(workspace: Path) -> float:
+    """What the model's command takes by itself: median of fifty."""
+    workspace.mkdir()
+    with Session(sandbox_spec(BwrapConfig(workspace=str(workspace)), workspace)) as alone:
+        return float(alone.exec(["python3", "-c", COMMAND], timeout=60).out)
 
 
 def settings(count: int) -> Settings:
@@ -179,7 +201,7 @@ def cpu(workers: list[host.HostWorker], service: psutil.Process) -> float:
 
 
 def overheads(lab: Path, since: float, model: float) -> list[float]:
-    """Seconds of each turn beyond the model's, once all researchers work."""
+    """Seconds of each turn beyond the model's and the command's, once all researchers work."""
     return [b - a - model for times in turns_of(lab, since).values() for a, b in itertools.pairwise(times)]
 
 
