@@ -90,7 +90,7 @@ def pages(lab: Path, name: str) -> dict[str, str]:
     with Store(lab / "lab.db").read() as rows:
         scored = next(s.id for s in reversed(rows.submissions()) if s.status == "scored")
         person = next(r.name for r in rows.researchers() if r.role == "researcher")
-        post = rows.last_post()
+        post = rows.posts(limit=1)[-1].id
     here = f"/labs/{name}"
     return {
         "run": here, "leaderboard": f"{here}/leaderboard", "submission": f"{here}/submissions/{scored}",
