@@ -47,11 +47,11 @@ def main() -> None:
     task = replace(task, inputs=restored(task.inputs, task.labels))  # w2s-pref ships no texts
     drawn, view = task.draw(0), task.view(0)
     items, labels = view.train[: given.items], (task.labels[drawn.train][: given.items] > 0).astype(np.float32)
-    held = view.test[: given.items], task.labels[drawn.test][: given.items] > 0
+    tested = view.test[: given.items], task.labels[drawn.test][: given.items] > 0
     steps = max(given.steps, len(items) // BATCH) if given.accuracy else given.steps
     base = student(given.model, steps, len(items), 0)
     blocks = base.network.loaded.blocks
-    held = held if given.accuracy else None
+    held = tested if given.accuracy else None
     rows = [plain(base, items, labels, steps, held)]
     kept = [(f"(c) lower {n} of {blocks} blocks kept", n) for n in (blocks // 3, 2 * blocks // 3)]
     for name, frozen in [("(b) grouped", 0), *kept]:

@@ -161,7 +161,7 @@ def trainer(place: Path, device: str, items: Items, labels: np.ndarray) -> dict[
     clock = Clock()
     tokens = [len(row["input_ids"]) for row in rows]
 
-    class Timed(transformers.TrainerCallback):
+    class Timed(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             clock("training", int(state.global_step * BATCH * np.mean(tokens)), sum(tokens))
 
@@ -210,7 +210,9 @@ def measure(size: str, folder: Path, device: str, items: Items, labels: np.ndarr
     lengths = [len(text) for text in items.texts]  # bytes are tokens
     peak = peak_rate(device)
     if peak:
-        found["share_of_peak"] = found["ours"]["tokens_per_second"] * work_per_token(size, np.mean(lengths)) / peak
+        found["share_of_peak"] = (
+            found["ours"]["tokens_per_second"] * work_per_token(size, float(np.mean(lengths))) / peak
+        )
     found["eleuther_w2s"] = eleuther()
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 from aarlab.errors import MethodError
 from aarlab.execution.check import check_payload, check_source
@@ -21,9 +22,11 @@ RECIPES = 500
 
 
 def recipe(rng: random.Random) -> Recipe:
-    numbers = {n: rng.randint(int(a), int(b)) if n in INTEGERS else rng.uniform(a, b) for n, (a, b) in RANGES.items()}
-    words = {n: rng.choice(allowed) for n, allowed in CHOICES.items()}
-    return Recipe(**words, **numbers, centre=rng.random() < 0.5, mirror=rng.random() < 0.5)
+    chosen: dict[str, Any] = {
+        n: rng.randint(int(a), int(b)) if n in INTEGERS else rng.uniform(a, b) for n, (a, b) in RANGES.items()
+    }
+    chosen |= {n: rng.choice(allowed) for n, allowed in CHOICES.items()}
+    return Recipe(**chosen, centre=rng.random() < 0.5, mirror=rng.random() < 0.5)
 
 
 def most(sources: list[str]) -> str:
