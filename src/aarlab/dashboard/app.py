@@ -187,7 +187,7 @@ def _add_page(app: FastAPI, site: Site, name: str, view: catalogue.View) -> None
             raise
         made = context(found.snapshot(), view.make(found, about, query), name)
         where = f"{name}/{about}" if about else name
-        made["live"] = f"/labs/{lab}/live?{urlencode({'page': where})}" if view.live and not query else ""
+        made["live"] = f"/labs/{lab}/live?{urlencode({'page': where})}" if not query else ""
         return answer(request, view.template, made)
 
     if view.about:

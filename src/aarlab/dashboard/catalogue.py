@@ -25,7 +25,6 @@ class View:
     make: Callable[[WatchedLab, str, dict[str, str]], Json]
     nav: str = ""
     key: str = ""  # of the keyboard, after `g`
-    live: bool = True
     charts: tuple[str, ...] = ()  # that live updates draw again
 
     @property
@@ -52,7 +51,7 @@ VIEWS: dict[str, View] = {
     ),
     "posts": View(
         "Thread", "/forum/{about}", "thread.html.j2",
-        lambda lab, about, query: forum.thread(lab.snapshot(), lab.store, number(about), query), live=False,
+        lambda lab, about, query: forum.thread(lab.snapshot(), lab.store, number(about), query),
     ),
     "researchers": View(
         "Researcher", "/researchers/{about}", "researcher.html.j2",

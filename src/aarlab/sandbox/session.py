@@ -38,6 +38,7 @@ SILENCE_SECONDS = 60.0  # after that question until the sandbox is ended
 LATE_SECONDS = 30.0  # a command's end may come this much after its timeout
 OUTPUT = 10 << 20  # bytes kept of each stream of a command, unless the call says otherwise
 LARGEST_FILE = 100 << 20  # bytes read_file gives, unless the call says otherwise
+KILLED = 137  # code of a command that was ended by SIGKILL
 WORDS = 2000  # characters kept of what the attendant itself says on stderr
 
 
@@ -265,7 +266,8 @@ class Session:
             raise
         finally:
             line.forget(call)
-        if line.process.verdict:  # a limit broke, and the attendant outlived the command long enough to say its end
+        # who ends a sandbox kills the command first, perhaps, and the attendant lives long enough to say so
+        if line.process.verdict or (line.why and isinstance(call.answer, dict) and call.answer.get("code") == KILLED):
             line.end("a limit was broken")
             call.answer = None
         if call.answer is None:
