@@ -17,8 +17,8 @@ test: $(VENV)/.installed-dev  ## lint, types and all fast tests
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not slow and not train"
 
-test-slow: $(VENV)/.installed-dev  ## the kill -9 drills and whole runs (about half an hour)
-	$(BIN)/pytest -m slow
+test-slow: $(VENV)/.installed-dev  ## the kill -9 drills and whole runs (about forty minutes on two cores)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile -m slow
 
 test-train: $(VENV)/.installed-dev  ## feature extraction against the data pack (needs the [train] extra)
 	$(BIN)/pytest -m train
