@@ -13,7 +13,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from aarlab.sandbox import open_sandbox, session
 from aarlab.sandbox.attendant import Tail
 from aarlab.sandbox.base import Limits, SandboxSpec
 from aarlab.sandbox.library import PYTHON, library_binds
-from aarlab.sandbox.session import Line, Session, TooLarge
+from aarlab.sandbox.session import Done, Line, Session, TooLarge
 from aarlab.sandbox.trim import trim
 from sandbox_here import WHY_NO_BWRAP
 
@@ -66,6 +67,16 @@ def own(tmp_path: Path) -> Iterator[Callable[..., Session]]:
     yield start
     for one in made:
         one.close()
+
+
+@contextmanager
+def asleep(one: Session) -> Iterator[Future[Done]]:
+    """A command that sleeps in a sandbox, and whoever waits for its end."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.exec, ["sleep", "100"])
+        while not one.exec(["pgrep", "sleep"]).out:
+            time.sleep(0.01)
+        yield waiting
 
 
 def shell(text: str) -> list[str]:
@@ -423,10 +434,7 @@ def test_a_closed_session_stays_closed(own: Callable[..., Session]) -> None:
     one = own()
     process = one.process
     assert process is not None
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(one.exec, ["sleep", "100"])
-        while not one.exec(["pgrep", "sleep"]).out:
-            time.sleep(0.01)
+    with asleep(one) as waiting:
         one.close()
         with pytest.raises(SandboxGone, match="closed"):
             waiting.result(20)
@@ -452,10 +460,7 @@ def test_an_end_is_told_though_the_command_ended_first(
         kill()
 
     monkeypatch.setattr(process, "kill", kill_the_command_first)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(one.exec, ["sleep", "100"])
-        while not one.exec(["pgrep", "sleep"]).out:
-            time.sleep(0.01)
+    with asleep(one) as waiting:
         one.close()
         with pytest.raises(SandboxGone, match="closed"):
             waiting.result(20)
@@ -463,10 +468,7 @@ def test_an_end_is_told_though_the_command_ended_first(
 
 def test_a_restart_says_why_to_who_waits(own: Callable[..., Session]) -> None:
     one = own()
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(one.exec, ["sleep", "100"])
-        while not one.exec(["pgrep", "sleep"]).out:
-            time.sleep(0.01)
+    with asleep(one) as waiting:
         one.restart("somebody asked for it")
         with pytest.raises(SandboxGone, match="somebody asked for it"):
             waiting.result(20)

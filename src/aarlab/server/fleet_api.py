@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Response
 from starlette.types import Scope
 
-from aarlab.errors import BudgetSpent, UnknownName
+from aarlab.errors import UnknownName
 from aarlab.records import IdeaRow
 from aarlab.server import heartbeat, spending, transcript
 from aarlab.server.auth import AccountKeeper, Door, Reader, Scribe, Timekeeper
@@ -82,9 +82,7 @@ def add_turns(app: FastAPI) -> None:
         transcript.told(lab, new)
         if body.says is not None:
             heartbeat.heard(lab, name, body.says)
-        if refusal:
-            lab.changed("people")
-            raise BudgetSpent(refusal)
+        spending.tell(lab, refusal)
         return Response(json.dumps(answer), media_type="application/json")
 
 

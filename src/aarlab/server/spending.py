@@ -118,9 +118,7 @@ def reserve(lab: Lab, body: Reserve) -> Json:
     """Set a call's price aside. Raises BudgetSpent where a budget has nothing left, or research is over."""
     with lab.store.write() as rows:
         refusal = set_aside(lab, rows, body)
-    if refusal:
-        lab.changed("people")
-        raise BudgetSpent(refusal)
+    tell(lab, refusal)
     return {"granted": True, "key": body.key}
 
 
@@ -139,6 +137,13 @@ def set_aside(lab: Lab, rows: Rows, body: Reserve) -> str:
         rows.set_call(replace(known, state="released", time=lab.now()), known)
     _show(lab, rows, person, refusal)
     return refusal
+
+
+def tell(lab: Lab, refusal: str) -> None:
+    """After `set_aside` is written. Raises BudgetSpent where it refused."""
+    if refusal:
+        lab.changed("people")
+        raise BudgetSpent(refusal)
 
 
 def _over(lab: Lab, rows: Rows, person: ResearcherRow) -> str:
